@@ -42,6 +42,7 @@ type Outbound struct {
 	Subject    string
 	Text       string
 	Thread     string
+	Ticket     string // the message's ticket id; empty where it has none
 	Envelope   Envelope
 	Units      int
 	State      OutboxState
