@@ -17,6 +17,32 @@ import (
 	"time"
 )
 
+// Remove deletes the folder of cfg with everything in it, and ends a server that
+// outlived whoever started it. A folder in use is ErrInUse.
+func Remove(ctx context.Context, cfg Config) error {
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("remove databases: %w", err)
+	}
+	cfg.Dir = dir
+	lock, ok, err := tryLock(filepath.Join(dir, "lock"))
+	if err == nil && !ok {
+		err = ErrInUse
+	}
+	if err != nil {
+		return fmt.Errorf("remove databases in %s: %w", dir, err)
+	}
+	defer lock.Close()
+	s := &Server{cfg: cfg, as: ordinary()}
+	if err := s.settle(ctx); err != nil {
+		return fmt.Errorf("remove databases in %s: %w", dir, err)
+	}
+	if err := errors.Join(os.RemoveAll(s.data), os.RemoveAll(dir)); err != nil {
+		return fmt.Errorf("remove databases in %s: %w", dir, err)
+	}
+	return nil
+}
+
 // settle finds the place of the data folder and clears up what an earlier run
 // left in it. The folder's lock is ours, so whoever started a server that is
 // still there is gone.

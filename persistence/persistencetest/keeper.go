@@ -1,0 +1,135 @@
+package persistencetest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"fte/persistence/embedded"
+)
+
+// What the keeper is told by its environment: that it is one and for which
+// folder, with which programs, and for how long it waits without a lease.
+const (
+	keeperEnv     = "FTE_PERSISTENCETEST_KEEPER"
+	keeperBinEnv  = "FTE_PERSISTENCETEST_BIN"
+	keeperIdleEnv = "FTE_PERSISTENCETEST_IDLE"
+)
+
+// init makes the keeper of a test binary that was started as one. Only test
+// binaries import this package.
+func init() {
+	dir := os.Getenv(keeperEnv)
+	if dir == "" {
+		return
+	}
+	if err := keeper(dir, os.Getenv(keeperBinEnv), os.Getenv(keeperIdleEnv)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// keeper runs a fresh server in dir until nobody has held a lease for as long as
+// idle says.
+func keeper(dir, bin, idle string) error {
+	patience, err := time.ParseDuration(idle)
+	if err != nil {
+		return fmt.Errorf("keep the tests' Postgres: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	inst, err := embedded.Find(ctx, bin, nil)
+	if err != nil {
+		return err
+	}
+	data := filepath.Join(dir, "server")
+	s, err := startFresh(ctx, embedded.Config{Installation: inst, Dir: data, NoFsync: true, Settings: map[string]string{
+		"max_connections": "300",
+		// Databases come and go by the hundred; none lives long enough to need it,
+		// and a worker in a template is in the way of its copies.
+		"autovacuum":   "off",
+		"max_wal_size": "4GB",
+		"wal_level":    "minimal", "max_wal_senders": "0",
+	}})
+	if err != nil {
+		return err
+	}
+	defer s.Stop()
+	if err := publish(dir, s.URL("postgres")); err != nil {
+		return err
+	}
+	word := os.NewFile(3, "word")
+	fmt.Fprint(word, "ready")
+	word.Close()
+	return watch(dir, s.Done(), patience)
+}
+
+// startFresh starts a server on nothing: what an earlier keeper left is gone,
+// once the server of that keeper is.
+func startFresh(ctx context.Context, cfg embedded.Config) (*embedded.Server, error) {
+	if _, err := os.Stat(cfg.Dir); err == nil {
+		if err := embedded.Remove(ctx, cfg); err != nil {
+			return nil, err
+		}
+	}
+	return embedded.Start(ctx, cfg)
+}
+
+// publish writes the server's URL where test processes look for it.
+func publish(dir, url string) error {
+	fresh := filepath.Join(dir, "url.new")
+	if err := os.WriteFile(fresh, []byte(url), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(fresh, filepath.Join(dir, "url"))
+}
+
+// watch returns when the server ended or nobody held a lease for that long. It
+// then holds the locks that keep newcomers out until this process is gone.
+func watch(dir string, ended <-chan struct{}, patience time.Duration) error {
+	tick := time.NewTicker(min(patience/4, time.Second))
+	defer tick.Stop()
+	used := time.Now()
+	for {
+		select {
+		case <-ended:
+			return fmt.Errorf("the tests' Postgres ended by itself: see %s", filepath.Join(dir, "server", "log"))
+		case <-tick.C:
+		}
+		lease, free := tryLock(filepath.Join(dir, "lease"))
+		if !free {
+			used = time.Now()
+			continue
+		}
+		lease.Close()
+		if time.Since(used) < patience {
+			continue
+		}
+		start, free := tryLock(filepath.Join(dir, "start.lock"))
+		if !free {
+			used = time.Now()
+			continue
+		}
+		if _, free = tryLock(filepath.Join(dir, "lease")); free {
+			return os.Remove(filepath.Join(dir, "url"))
+		}
+		start.Close()
+	}
+}
+
+// tryLock takes the lock of the file at path if nobody has it.
+func tryLock(path string) (*os.File, bool) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, false
+	}
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		f.Close()
+		return nil, false
+	}
+	return f, true
+}
