@@ -33,16 +33,13 @@ func (j *judge) activated(now time.Time) {
 }
 
 // renewed notes a renewal that began at began and succeeded, gap after the one
-// before it by the database's clock. One that was late by more than a second, by
-// either clock, takes the right to judge away for one lease: whatever delayed us
+// before it by the database's clock. One that was late by more than a third of the
+// lease (one second of three), by either clock, takes the right to judge away for one lease: whatever delayed us
 // may have delayed the others.
 func (j *judge) renewed(began, now time.Time, gap time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	late := gap > j.heartbeat+time.Second
-	if !j.last.IsZero() && elapsed(j.last, began) > j.heartbeat+time.Second {
-		late = true
-	}
+	late := gap > j.patience() || !j.last.IsZero() && elapsed(j.last, began) > j.patience()
 	if until := now.Add(j.lease); late && until.After(j.from) {
 		j.from = until
 	}
@@ -70,8 +67,11 @@ func (j *judge) left(now time.Time) time.Duration {
 func (j *judge) may(now time.Time) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.active && !now.Before(j.from) && elapsed(j.last, now) <= j.heartbeat+time.Second
+	return j.active && !now.Before(j.from) && elapsed(j.last, now) <= j.patience()
 }
+
+// patience is the longest time between two renewals that are both in time.
+func (j *judge) patience() time.Duration { return j.heartbeat + j.lease/3 }
 
 // verdicts returns whom the table, just read, gives reason to declare dead.
 func (j *judge) verdicts(now time.Time, members []Member) []verdict {

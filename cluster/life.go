@@ -216,6 +216,7 @@ func (n *Node) renew() {
 func (n *Node) watch() {
 	t := time.NewTicker(n.cfg.Poll)
 	defer t.Stop()
+	away := false
 	for {
 		select {
 		case <-n.life.Done():
@@ -224,10 +225,12 @@ func (n *Node) watch() {
 		case <-n.poke:
 		}
 		ctx, cancel := context.WithTimeout(n.life, n.cfg.Lease/2)
-		if err := n.readView(ctx); err != nil && n.life.Err() == nil {
+		err := n.readView(ctx)
+		cancel()
+		if err != nil && !away && n.life.Err() == nil {
 			n.log.Warn("members not read", zap.Error(err))
 		}
-		cancel()
+		away = err != nil
 	}
 }
 

@@ -25,7 +25,8 @@ func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
 
 // Handle implements slog.Handler.
 func (q quiet) Handle(ctx context.Context, r slog.Record) error {
-	clean := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	// A peer that goes away is an Error to the library; to us it is a Warn at most.
+	clean := slog.NewRecord(r.Time, min(r.Level, slog.LevelWarn), r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		if harmless(a.Value) {
 			clean.AddAttrs(a)

@@ -1,0 +1,3 @@
+package cluster_test
+
+func runMember() int { return 0 }
