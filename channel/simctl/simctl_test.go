@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,16 +16,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func vendor(t *testing.T) (*simctl.Control, *httptest.Server, *int) {
+func vendor(t *testing.T) (*simctl.Control, *httptest.Server, *atomic.Int64) {
 	t.Helper()
 	c, err := simctl.Open(simctl.Config{Dir: t.TempDir(), Seed: 7})
 	require.NoError(t, err)
-	handled := new(int)
+	handled := new(atomic.Int64)
 	mux := http.NewServeMux()
 	mux.Handle("/_ctl/", c.Handler())
 	mux.Handle("/", c.Faults.Intercept("twilio", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if b, _ := io.ReadAll(r.Body); string(b) == "body" {
-			*handled++
+			handled.Add(1)
 		}
 		_, _ = io.WriteString(w, "ok")
 	})))
@@ -37,7 +38,7 @@ func TestFaultsDoWhatTheirKindSays(t *testing.T) {
 	cases := map[string]struct {
 		fault   string
 		status  int // 0: no answer
-		handled int
+		handled int64
 	}{
 		"error answers and does nothing":             {`{"vendor":"twilio","kind":"error","status":502}`, 502, 0},
 		"garbage answers and does nothing":           {`{"vendor":"twilio","kind":"garbage"}`, 200, 0},
@@ -63,7 +64,7 @@ func TestFaultsDoWhatTheirKindSays(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, c.status, resp.StatusCode)
 			}
-			require.Equal(t, c.handled, *handled)
+			require.Equal(t, c.handled, handled.Load())
 		})
 	}
 }
