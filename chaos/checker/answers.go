@@ -1,0 +1,196 @@
+package checker
+
+import (
+	"slices"
+	"time"
+)
+
+// answers checks I7 over the tables: one outcome for each inbound message, the
+// one that tables.md gives it; at most one turn with a sent reply; at most one
+// answer a turn.
+func (j *court) answers() {
+	for i := range j.Dump.Outcomes {
+		o := &j.Dump.Outcomes[i]
+		at := ref{o.CustomerID, o.Seq}
+		if j.outcomes[at] != nil {
+			j.violated("I7", o.CustomerID, o.Seq, "message_outcomes has two rows for it")
+		}
+		j.outcomes[at] = o
+		if m := j.messages[at]; m == nil || m.Direction != "in" {
+			j.violated("I7", o.CustomerID, o.Seq, "message_outcomes has a row for no inbound message")
+		}
+	}
+	for at, m := range j.messages {
+		if m.Direction != "in" {
+			continue
+		}
+		want, got := j.outcome(m), j.outcomes[at]
+		if got == nil {
+			j.violated("I7", m.CustomerID, m.Seq, "message_outcomes has no row for it")
+		} else if got.Outcome != want {
+			j.violated("I7", m.CustomerID, m.Seq, "message_outcomes says %s, its turns say %s", got.Outcome, want)
+		}
+		var replied []int64
+		for _, t := range j.holding[at] {
+			if t.ReplySeq != 0 && j.left(ref{t.CustomerID, t.ReplySeq}) {
+				replied = append(replied, t.Turn)
+			}
+		}
+		if len(replied) > 1 {
+			j.violated("I7", m.CustomerID, m.Seq, "the turns %v each sent a reply to it", replied)
+		}
+		if want == "answered" {
+			t := j.latest(m)
+			if reply := j.messages[ref{t.CustomerID, t.ReplySeq}]; reply == nil || reply.Turn != t.Turn {
+				j.violated("I7", m.CustomerID, m.Seq, "turn %d answered it without a reply of its own", t.Turn)
+			} else if j.outbox[ref{t.CustomerID, t.ReplySeq}] == nil {
+				j.violated("I7", m.CustomerID, m.Seq, "the reply, seq %d, has no outbox row", t.ReplySeq)
+			}
+		}
+	}
+	answers := map[turnRef]int64{}
+	for at, o := range j.outbox {
+		m := j.messages[at]
+		if m == nil {
+			j.violated("I7", o.CustomerID, o.Seq, "an outbox row without its message")
+			continue
+		}
+		if o.Kind != "answer" {
+			continue
+		}
+		t := turnRef{o.CustomerID, m.Turn}
+		if other, twice := answers[t]; twice {
+			j.violated("I7", o.CustomerID, o.Seq, "turn %d has another answer, seq %d", m.Turn, other)
+		}
+		answers[t] = o.Seq
+	}
+}
+
+// left tells whether a reply left us: a vendor has it, or the row says so.
+func (j *court) left(at ref) bool {
+	if len(j.byKey[key(at.customer, at.seq)]) > 0 {
+		return true
+	}
+	o := j.outbox[at]
+	return o != nil && (o.State == "accepted" || o.State == "sent" || o.State == "delivered" || o.State == "read")
+}
+
+// sends checks the vendors' log against the outbox: I7 (every key once, to the
+// address that wrote, and only keys that exist) and I8 (in the order of seq).
+func (j *court) sends() {
+	rows := map[string]*Outbox{}
+	for _, o := range j.outbox {
+		rows[o.Key()] = o
+		vendor := o.Channel == "email" || o.Channel == "whatsapp"
+		if vendor && j.left(ref{o.CustomerID, o.Seq}) && len(j.byKey[o.Key()]) == 0 {
+			j.violated("I7", o.CustomerID, o.Seq, "its row is %s, but no vendor ever accepted it", o.State)
+		}
+	}
+	for k, at := range j.byKey {
+		o := rows[k]
+		if o == nil {
+			j.violated("I7", "", 0, "a vendor was given %q, a key that no outbox row has", k)
+			continue
+		}
+		if o.State == "cancelled" {
+			j.violated("I7", o.CustomerID, o.Seq, "a vendor accepted it although it is cancelled")
+		}
+		j.once(o, at)
+		j.addressee(o, j.Sent[at[0]])
+	}
+	j.replyOrder(rows)
+}
+
+// once checks that a key was accepted once. Twilio takes no key: a sender frozen
+// or cut off between its check and its write may send twice. That is allowed
+// where the row passed through unknown and such a fault was on; it is counted.
+func (j *court) once(o *Outbox, at []int) {
+	if len(at) < 2 {
+		return
+	}
+	second := j.Sent[at[1]].At
+	window := slices.ContainsFunc(j.Faults, func(f Fault) bool { return f.Fired && f.freezes() && f.overlaps(o.CreatedAt, second) })
+	if o.Channel == "whatsapp" && len(at) == 2 && !o.UnknownAt.IsZero() && window {
+		j.count("double_risk")
+		return
+	}
+	j.violated("I7", o.CustomerID, o.Seq, "vendors accepted its key %d times", len(at))
+}
+
+// addressee checks that a reply went to the address that its input came from.
+func (j *court) addressee(o *Outbox, s Send) {
+	m := j.messages[ref{o.CustomerID, o.Seq}]
+	if m == nil {
+		return
+	}
+	t := j.turns[turnRef{o.CustomerID, m.Turn}]
+	if t == nil || len(t.Inputs) == 0 {
+		return
+	}
+	in := j.messages[ref{t.InputsOf, t.Inputs[len(t.Inputs)-1]}]
+	if in == nil || in.Channel != o.Channel {
+		return
+	}
+	if op := j.injected[external{in.Channel, in.ExternalID}]; op != nil && op.op.Address != s.To {
+		j.violated("I7", o.CustomerID, o.Seq, "the reply to %s went to another address", in.ExternalID)
+	}
+}
+
+// replyOrder checks I8: per customer and channel a vendor sees seqs rise. A
+// person's reply may pass an agent's row that is unknown.
+func (j *court) replyOrder(rows map[string]*Outbox) {
+	type line struct{ customer, channel string }
+	type top struct{ other, person int64 }
+	tops := map[line]top{}
+	seen := map[string]bool{}
+	for _, s := range j.Sent {
+		o := rows[s.Key]
+		if o == nil || seen[s.Key] {
+			continue
+		}
+		seen[s.Key] = true
+		l := line{o.CustomerID, o.Channel}
+		t := tops[l]
+		passed := o.Kind != "person" && !o.UnknownAt.IsZero()
+		if o.Seq < t.other || o.Seq < t.person && !passed {
+			j.violated("I8", o.CustomerID, o.Seq, "a vendor accepted it after seq %d", max(t.other, t.person))
+		}
+		if o.Kind == "person" {
+			t.person = max(t.person, o.Seq)
+		} else {
+			t.other = max(t.other, o.Seq)
+		}
+		tops[l] = t
+	}
+}
+
+// floor checks I15: after TakeOver returned, a vendor accepts nothing of the
+// agent for that customer, save what was on its way, until Release.
+func (j *court) floor() {
+	byCustomer := map[string][]int{}
+	for i, s := range j.Sent {
+		if c, _, ok := cutKey(s.Key); ok {
+			byCustomer[c] = append(byCustomer[c], i)
+		}
+	}
+	for _, t := range j.Takeovers {
+		if t.Return.IsZero() {
+			continue
+		}
+		j.count("takeovers")
+		for _, i := range byCustomer[t.CustomerID] {
+			s := j.Sent[i]
+			_, seq, _ := cutKey(s.Key)
+			o := j.outbox[ref{t.CustomerID, seq}]
+			agent := o != nil && (o.Kind == "answer" || o.Kind == "ack")
+			if agent && within(s.At, t.Return, t.Released) && !slices.Contains(t.OnItsWay, s.Key) {
+				j.violated("I15", t.CustomerID, seq, "the agent's reply was accepted %v after %s took over", s.At.Sub(t.Return), t.Person)
+			}
+		}
+	}
+}
+
+// within tells whether at lies after from and not after to; a zero to is never.
+func within(at, from, to time.Time) bool {
+	return at.After(from) && (to.IsZero() || !at.After(to))
+}

@@ -1,0 +1,13 @@
+// Package checker is the standing judge: it reads what a run left behind (a dump
+// of the tables, the history of what was injected, the log of what the vendors
+// accepted) and says whether every accepted message was answered once, in order,
+// by one writer at a time. Every sequenced message carries (customer, seq) and
+// every row the (epoch, version) of its commit, so the judge verifies the order
+// that was persisted instead of searching for one: linear time, by row.
+//
+// The invariants and their names are those of the project's chaos testing page:
+// I1 no loss, I2 no invention, I3 no duplication, I4 total order, I5 real-time
+// order, I6 channel FIFO, I7 answered exactly once, I8 reply order, I9 fence, I10
+// single effective writer, I11 journal, I14 drained, I15 a person's floor, L1
+// tail, L3 non-vacuity.
+package checker

@@ -1,0 +1,122 @@
+package checker
+
+import "time"
+
+// Run is everything the judge reads.
+type Run struct {
+	Dump      *Dump
+	History   []Op        // what the harness injected, in any order
+	Injected  []Injection // the simulated vendors' own list of injections
+	Sent      []Send      // every message a vendor accepted, in its order
+	Takeovers []Takeover
+	Calls     []ModelCall // the model server's log, where the run used one
+	Faults    []Fault
+	Options   Options
+}
+
+// Options say what the run was about.
+type Options struct {
+	// MinOK is the part of the injections that must have been accepted, 0..1, for
+	// the run to say anything. Defaults to 0.5.
+	MinOK float64 `json:"min_ok,omitempty"`
+	// MinTakeovers is how many activations beyond each customer's first must be
+	// in ownership_log.
+	MinTakeovers int `json:"min_takeovers,omitempty"`
+	// Unfinished says that the run was judged before it drained: rows that are
+	// still open or unsent are no violation.
+	Unfinished bool `json:"unfinished,omitempty"`
+}
+
+// Outcome of an injection, as the one who injected saw it.
+const (
+	OK      = "ok"      // the public edge said 200: accepted
+	Failed  = "fail"    // certainly refused: it must never appear
+	Unknown = "unknown" // no answer, or one that leaves it open
+)
+
+// Op is one injection of one message. Redeliveries of a message are ops of their
+// own with the same external id. Call and Return are nanoseconds on the run's one
+// monotonic clock; Return is Never where no answer came.
+type Op struct {
+	Client     string `json:"client"`   // who injected; one client injects one address's first deliveries in turn
+	Customer   string `json:"customer"` // the workload's name of the customer
+	Address    string `json:"address"`  // as the vendor has it, e.g. whatsapp:+14155550100
+	Channel    string `json:"channel"`
+	ExternalID string `json:"external_id"`
+	Call       int64  `json:"call"`
+	Return     int64  `json:"return"`
+	Status     int    `json:"status"` // 0: no answer
+	Outcome    string `json:"outcome"`
+	Redelivery bool   `json:"redelivery,omitempty"`
+	// Tail marks an op issued after every fault was healed: it must have been accepted (L1).
+	Tail bool `json:"tail,omitempty"`
+	// Allow names outcomes that right behaviour gives this message besides
+	// answered, coalesced, escalated and person: ignored, silent, quarantined, or
+	// dead for a dead letter.
+	Allow []string `json:"allow,omitempty"`
+}
+
+// Never is the return time of an op without an answer.
+const Never = int64(1<<63 - 1)
+
+// Injection is one entry of the simulated vendors' list.
+type Injection struct {
+	N            int       `json:"n"`
+	Channel      string    `json:"channel"`
+	ExternalID   string    `json:"external_id"`
+	From         string    `json:"from"`
+	At           time.Time `json:"at"`
+	Status       int       `json:"status"`
+	RedeliveryOf any       `json:"redelivery_of,omitempty"`
+}
+
+// Send is one message that a vendor accepted for delivery.
+type Send struct {
+	N          int       `json:"n"`
+	Channel    string    `json:"channel"`
+	From       string    `json:"from"`
+	To         string    `json:"to"`
+	Key        string    `json:"key"` // customer:seq
+	ProviderID string    `json:"provider_id"`
+	Text       string    `json:"text"`
+	At         time.Time `json:"at"`
+}
+
+// Takeover is one TakeOver of the history, by this machine's wall clock.
+type Takeover struct {
+	CustomerID string    `json:"customer_id"`
+	Person     string    `json:"person"`
+	Call       time.Time `json:"call"`
+	Return     time.Time `json:"return"`   // when 200 was read; zero: it failed, and promises nothing
+	Released   time.Time `json:"released"` // when Release was called; zero: never
+	OnItsWay   []string  `json:"on_its_way"`
+}
+
+// ModelCall is one request that the model server received.
+type ModelCall struct {
+	CustomerID string    `json:"customer_id"`
+	Turn       int64     `json:"turn"`
+	Step       int       `json:"step"`
+	By         string    `json:"by"` // system id of the worker
+	At         time.Time `json:"at"`
+}
+
+// Fault is one fault of the run.
+type Fault struct {
+	Kind     string    `json:"kind"`   // kill, stop, term, cut, blackhole, postgres, kafka, vendor, …
+	Target   string    `json:"target"` // a member's or service's name
+	From     time.Time `json:"from"`
+	To       time.Time `json:"to"`       // healed; zero: never
+	Fired    bool      `json:"fired"`    // there is evidence that it happened
+	Evidence string    `json:"evidence"` // pid died, connections reset, …
+}
+
+// freezes tells whether the fault can leave a sender frozen or cut off between
+// its check and its write: the one window in which Twilio can be given one
+// message twice.
+func (f Fault) freezes() bool { return f.Kind == "stop" || f.Kind == "cut" || f.Kind == "blackhole" }
+
+// overlaps tells whether the fault was on at some time of [from, to].
+func (f Fault) overlaps(from, to time.Time) bool {
+	return !f.From.After(to) && (f.To.IsZero() || !f.To.Before(from))
+}
