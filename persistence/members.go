@@ -50,12 +50,15 @@ const memberColumns = `
 	      WHERE s.suspect = m.id AND s.refreshed_at > clock_timestamp() - interval '2 seconds'
 	      ORDER BY s.accuser)`
 
-func scanMember(row pgx.CollectableRow) (Member, error) {
+func scanMember(row pgx.CollectableRow) (Member, error) { return scanMemberAfter(row) }
+
+// scanMemberAfter scans memberColumns that follow others.
+func scanMemberAfter(row pgx.CollectableRow, before ...any) (Member, error) {
 	var m Member
 	var left float64
 	var ended *time.Time
-	err := row.Scan(&m.ID, &m.Cluster, &m.Name, &m.Generation, &m.Host, &m.Port, &m.Kinds, &m.Roles, &m.Build, &m.Weight, &m.Cordoned, &m.State,
-		&m.LeaseEnds, &left, &m.View, &m.JoinedAt, &ended, &m.EndedWhy, &m.SuspectedBy)
+	err := row.Scan(append(before, &m.ID, &m.Cluster, &m.Name, &m.Generation, &m.Host, &m.Port, &m.Kinds, &m.Roles, &m.Build, &m.Weight,
+		&m.Cordoned, &m.State, &m.LeaseEnds, &left, &m.View, &m.JoinedAt, &ended, &m.EndedWhy, &m.SuspectedBy)...)
 	m.LeaseLeft = time.Duration(left * float64(time.Second))
 	if ended != nil {
 		m.EndedAt = *ended
@@ -185,26 +188,20 @@ func (s *Members) Renew(ctx context.Context, cluster, id string, lease time.Dura
 }
 
 // List returns the view, and all living members with up to ended of those that
-// ended last, in order of name and generation, in one consistent read.
+// ended last, in order of name and generation, in one consistent read. The view of
+// a cluster without members is 0.
 func (s *Members) List(ctx context.Context, cluster string, ended int) (view int64, members []Member, err error) {
-	batch := &pgx.Batch{}
-	batch.Queue(`SELECT coalesce((SELECT view FROM cluster_view WHERE cluster = $1), 0)`, cluster).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&view)
-	})
-	batch.Queue(`
-		SELECT `+memberColumns+`
+	// One statement, one snapshot: a view is never shown with the members of another.
+	rows, err := s.pool.Query(ctx, `
+		SELECT (SELECT view FROM cluster_view WHERE cluster = $1), `+memberColumns+`
 		FROM members m
 		WHERE m.cluster = $1
 		  AND (m.state IN ('joining', 'active', 'draining')
 		       OR m.id IN (SELECT id FROM members WHERE cluster = $1 AND state IN ('left', 'dead') ORDER BY ended_at DESC LIMIT $2))
-		ORDER BY m.name, m.generation`, cluster, ended).Query(func(rows pgx.Rows) (err error) {
-		members, err = pgx.CollectRows(rows, scanMember)
-		return err
-	})
-	// One snapshot for both: a view must never be shown with the members of another.
-	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		return tx.SendBatch(ctx, batch).Close()
-	})
+		ORDER BY m.name, m.generation`, cluster, ended)
+	if err == nil {
+		members, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Member, error) { return scanMemberAfter(row, &view) })
+	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("list the members of %s: %w", cluster, err)
 	}
