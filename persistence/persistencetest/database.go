@@ -69,8 +69,8 @@ func database(t testing.TB, template string) string {
 // counter numbers this process's databases.
 var counter atomic.Int64
 
-// strategy is how databases are copied. Measured on Postgres 18.1, the schema of
-// migration 1: see the commit that chose it.
+// strategy is how databases are copied. Measured on Postgres 18.1 in memory, 465
+// files: file_copy 21 ms, wal_log 50 ms.
 const strategy = "file_copy"
 
 func clone(ctx context.Context, template, name, strategy string) error {

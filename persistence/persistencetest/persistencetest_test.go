@@ -127,10 +127,7 @@ func TestServerIsSharedAndGoesWhenNobodyIsThere(t *testing.T) {
 	require.NoError(t, conn.Close(t.Context()))
 
 	kill(processes[0])
-	require.Eventually(t, func() bool {
-		_, err := os.Stat(filepath.Join(dir, "server", "data", "postmaster.pid"))
-		return os.IsNotExist(err)
-	}, time.Minute, 100*time.Millisecond, "the server stops by itself")
+	gone(t, dir)
 	_, err = pgx.Connect(t.Context(), url)
 	require.Error(t, err)
 }
@@ -153,10 +150,18 @@ func TestKilledKeeperIsReplaced(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, again.Close())
 	require.NoError(t, lease.Close())
+	gone(t, dir)
+}
+
+// gone waits until the keeper of dir has ended and cleared up.
+func gone(t *testing.T, dir string) {
+	t.Helper()
 	require.Eventually(t, func() bool {
-		_, err := os.Stat(filepath.Join(dir, "url"))
-		return os.IsNotExist(err)
-	}, time.Minute, 100*time.Millisecond)
+		place, err := place(dir) // makes it, when it is gone
+		require.NoError(t, err)
+		left, err := os.ReadDir(place)
+		return err == nil && len(left) == 0 && os.Remove(place) == nil
+	}, time.Minute, 100*time.Millisecond, "the server stops by itself and its data is gone")
 }
 
 // killKeeper kills the process that was started as the keeper of dir.
