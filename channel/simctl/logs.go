@@ -1,10 +1,8 @@
 package simctl
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,7 +32,7 @@ type Sent struct {
 // before Append returns. It is safe for concurrent use.
 type SentLog struct {
 	mu     sync.Mutex // guards all below
-	file   *os.File
+	file   *Journal
 	list   []Sent
 	next   int64
 	marker string
@@ -42,7 +40,8 @@ type SentLog struct {
 
 func openSent(dir string) (*SentLog, error) {
 	l := &SentLog{next: 1, marker: filepath.Join(dir, "sent.from")}
-	err := readLines(filepath.Join(dir, "sent.jsonl"), func(line []byte) error {
+	var err error
+	l.file, err = OpenJournal(filepath.Join(dir, "sent.jsonl"), func(line []byte) error {
 		var s Sent
 		if err := json.Unmarshal(line, &s); err != nil {
 			return err
@@ -56,12 +55,10 @@ func openSent(dir string) (*SentLog, error) {
 	if text, err := os.ReadFile(l.marker); err == nil {
 		from, err := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 64)
 		if err != nil {
+			l.file.Close()
 			return nil, fmt.Errorf("read %s: %w", l.marker, err)
 		}
 		l.list = newer(l.list, from-1)
-	}
-	if l.file, err = openAppend(filepath.Join(dir, "sent.jsonl")); err != nil {
-		return nil, err
 	}
 	return l, nil
 }
@@ -71,11 +68,11 @@ func (l *SentLog) Append(s Sent) (Sent, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.N, s.At = l.next, time.Now().UTC()
-	if err := writeLine(l.file, s); err != nil {
+	if err := l.file.Append(s); err != nil {
 		return Sent{}, err
 	}
 	if err := l.file.Sync(); err != nil {
-		return Sent{}, fmt.Errorf("sync sent.jsonl: %w", err)
+		return Sent{}, err
 	}
 	l.next++
 	l.list = append(l.list, s)
@@ -132,15 +129,15 @@ type Inbound struct {
 // concurrent use.
 type InboundLog struct {
 	mu   sync.Mutex // guards all below
-	path string
-	file *os.File
+	file *Journal
 	list []Inbound
 	seen map[string]int64 // channel and external id to first N
 }
 
 func openInbound(dir string) (*InboundLog, error) {
-	l := &InboundLog{path: filepath.Join(dir, "inbound.jsonl"), seen: map[string]int64{}}
-	err := readLines(l.path, func(line []byte) error {
+	l := &InboundLog{seen: map[string]int64{}}
+	var err error
+	l.file, err = OpenJournal(filepath.Join(dir, "inbound.jsonl"), func(line []byte) error {
 		var in Inbound
 		if err := json.Unmarshal(line, &in); err != nil {
 			return err
@@ -158,9 +155,6 @@ func openInbound(dir string) (*InboundLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.file, err = openAppend(l.path); err != nil {
-		return nil, err
-	}
 	return l, nil
 }
 
@@ -171,7 +165,7 @@ func (l *InboundLog) Add(channel, externalID, from string) (Inbound, error) {
 	defer l.mu.Unlock()
 	id := channel + "/" + externalID
 	in := Inbound{N: int64(len(l.list)) + 1, Channel: channel, ExternalID: externalID, From: from, At: time.Now().UTC(), RedeliveryOf: l.seen[id]}
-	if err := writeLine(l.file, in); err != nil {
+	if err := l.file.Append(in); err != nil {
 		return Inbound{}, err
 	}
 	if in.RedeliveryOf == 0 {
@@ -189,7 +183,7 @@ func (l *InboundLog) Done(n int64, status int) error {
 		return nil // forgotten meanwhile
 	}
 	l.list[n-1].Status = status
-	return writeLine(l.file, l.list[n-1])
+	return l.file.Append(l.list[n-1])
 }
 
 // List returns every injection in order.
@@ -203,52 +197,7 @@ func (l *InboundLog) forget() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.list, l.seen = nil, map[string]int64{}
-	return l.file.Truncate(0)
+	return l.file.Truncate()
 }
 
 func (l *InboundLog) close() { l.file.Close() }
-
-func openAppend(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open log of simulated vendors: %w", err)
-	}
-	return f, nil
-}
-
-func writeLine(f *os.File, v any) error {
-	line, err := json.Marshal(v)
-	if err == nil {
-		_, err = f.Write(append(line, '\n'))
-	}
-	if err != nil {
-		return fmt.Errorf("append to %s: %w", filepath.Base(f.Name()), err)
-	}
-	return nil
-}
-
-// readLines calls f for each whole line. A last line without an end was cut off
-// by a kill: it was never acknowledged, and it is removed.
-func readLines(path string, f func([]byte) error) error {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read log of simulated vendors: %w", err)
-	}
-	whole := bytes.LastIndexByte(data, '\n') + 1
-	if whole < len(data) {
-		if err := os.Truncate(path, int64(whole)); err != nil {
-			return fmt.Errorf("cut off half a line of %s: %w", filepath.Base(path), err)
-		}
-	}
-	lines := bufio.NewScanner(bytes.NewReader(data[:whole]))
-	lines.Buffer(nil, 1<<26)
-	for n := 1; lines.Scan(); n++ {
-		if err := f(lines.Bytes()); err != nil {
-			return fmt.Errorf("read %s line %d: %w", filepath.Base(path), n, err)
-		}
-	}
-	return lines.Err()
-}
