@@ -29,7 +29,7 @@ const (
 // be unreadable and every customer would become two.
 //
 // A rotation passes: a keyset that gained a key still has the one that is known
-// here, and an index key may leave once nothing is indexed by it any more.
+// here, and a key may leave once nothing is wrapped or indexed by it any more.
 func CheckKeys(ctx context.Context, pool *pgxpool.Pool, k *Keys) error {
 	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		// One process at a time, for a new database is marked only once.
@@ -67,8 +67,8 @@ func readKeyCheck(ctx context.Context, tx pgx.Tx) (map[string][]byte, error) {
 	return known, err
 }
 
-// checkKEK opens the mark, and renews it where an older key of the keyset made
-// it, so that this one may be destroyed one day.
+// checkKEK opens the mark and renews it under the primary key, so that an older
+// key of the keyset may be destroyed one day: once no data key needs it.
 func (k *Keys) checkKEK(ctx context.Context, tx pgx.Tx, made []byte) error {
 	if made != nil {
 		plain, err := k.kek.Decrypt(made, []byte("key_check|made"))
@@ -76,7 +76,16 @@ func (k *Keys) checkKEK(ctx context.Context, tx pgx.Tx, made []byte) error {
 			return fmt.Errorf("%w: key-encryption key", ErrWrongKeys)
 		}
 	}
-	made, err := k.kek.Encrypt(checkConstant, []byte("key_check|made"))
+	var stray *int
+	err := tx.QueryRow(ctx, "SELECT min(kek_version) FROM customer_keys WHERE kek_version <> ALL ($1)",
+		append([]int{k.kekVersion}, k.kekOlder...)).Scan(&stray)
+	if err != nil {
+		return err
+	}
+	if stray != nil {
+		return fmt.Errorf("%w: key-encryption key %d is missing and in use", ErrWrongKeys, *stray)
+	}
+	made, err = k.kek.Encrypt(checkConstant, []byte("key_check|made"))
 	if err != nil {
 		return err
 	}

@@ -5,10 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/prf"
+	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"fte/support"
@@ -19,7 +21,8 @@ import (
 // concurrent use and never printed.
 type Keys struct {
 	kek        tink.AEAD // wraps the customers' data keys
-	kekVersion int
+	kekVersion int       // of its primary key
+	kekOlder   []int     // of the keys that only unwrap
 	intake     tink.AEAD // seals records and rows that belong to no customer yet
 	index      prfs      // blind indexes
 	record     prfs      // Kafka record keys
@@ -28,10 +31,10 @@ type Keys struct {
 	development bool
 }
 
-// prfs are the keys of one keyset by version, newest use first.
+// prfs are the keys of one keyset by version.
 type prfs struct {
 	primary int
-	order   []int // primary first
+	order   []int // primary first, then the others
 	by      map[int]prf.PRF
 }
 
@@ -121,9 +124,8 @@ func newKeys(handles map[string]*keyset.Handle, development bool) (*Keys, error)
 	k := &Keys{development: development}
 	for name, make := range map[string]func(*keyset.Handle) error{
 		keyKEK: func(h *keyset.Handle) (err error) {
-			if k.kek, err = aead.New(h); err == nil {
-				k.kekVersion, err = primary(h)
-			}
+			k.kek, err = aead.New(h)
+			k.kekVersion, k.kekOlder = versions(h)
 			return err
 		},
 		keyIntake: func(h *keyset.Handle) (err error) { k.intake, err = aead.New(h); return err },
@@ -154,16 +156,20 @@ func newPRFs(h *keyset.Handle) (prfs, error) {
 			p.order = append(p.order, version(id))
 		}
 	}
+	slices.Sort(p.order[1:])
 	return p, nil
 }
 
 // version is a key's id as a column of type int holds it.
 func version(id uint32) int { return int(int32(id)) }
 
-func primary(h *keyset.Handle) (int, error) {
-	entry, err := h.Primary()
-	if err != nil {
-		return 0, err
+// versions are those of a keyset's enabled keys, the primary apart.
+func versions(h *keyset.Handle) (primary int, others []int) {
+	info := h.KeysetInfo()
+	for _, key := range info.KeyInfo {
+		if key.KeyId != info.PrimaryKeyId && key.Status == tinkpb.KeyStatusType_ENABLED {
+			others = append(others, version(key.KeyId))
+		}
 	}
-	return version(entry.KeyID()), nil
+	return version(info.PrimaryKeyId), others
 }
