@@ -45,6 +45,8 @@ CREATE TABLE customer_identifiers (
   status      text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'revoked', 'denied')),
   shared      bool NOT NULL DEFAULT false,
   moved_from  uuid,
+  pair        bytea, -- phone: blind index of the BSUID it was first seen with
+  doubted     bool NOT NULL DEFAULT false, -- its number or BSUID changed: messages count at most L1 until it is verified anew
   first_seen  timestamptz NOT NULL DEFAULT now(),
   last_seen   timestamptz NOT NULL DEFAULT now(),
   verified_at timestamptz,
@@ -151,6 +153,7 @@ CREATE TABLE turns (
   upd_version bigint NOT NULL,
   PRIMARY KEY (customer_id, turn)
 );
+CREATE INDEX turns_inherited ON turns (inputs_of) WHERE inputs_of <> customer_id; -- after a merge; empty otherwise
 
 CREATE TABLE turn_steps (
   customer_id   uuid NOT NULL REFERENCES customers (id),
@@ -175,7 +178,7 @@ CREATE TABLE outbox (
   kind        text NOT NULL CHECK (kind IN ('answer', 'ack', 'person', 'notice')),
   channel     text NOT NULL CHECK (channel IN ('email', 'whatsapp', 'webform')),
   "to"        bytea NOT NULL,
-  units       int NOT NULL CHECK (units BETWEEN 0 AND CASE channel WHEN 'email' THEN 500 ELSE 300 END),
+  units       int NOT NULL CONSTRAINT outbox_units CHECK (units BETWEEN 0 AND CASE channel WHEN 'email' THEN 500 ELSE 300 END),
   state       text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'sending', 'unknown', 'accepted', 'sent', 'delivered', 'read',
                                                                'cancelled', 'failed', 'undelivered', 'dead')),
   stop        bool NOT NULL DEFAULT false,
@@ -200,6 +203,8 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_due ON outbox (channel, next_at) WHERE state = 'pending';
 CREATE INDEX outbox_unfinished ON outbox (customer_id, channel, seq) WHERE state IN ('pending', 'sending', 'unknown');
+
+CREATE INDEX outbox_unhandled ON outbox (customer_id) WHERE state IN ('failed', 'undelivered', 'dead') AND NOT handled;
 
 CREATE TABLE events (
   customer_id  uuid NOT NULL REFERENCES customers (id),
@@ -234,16 +239,55 @@ CREATE TABLE blobs (
   created_at  timestamptz NOT NULL DEFAULT now()
 );
 
+-- The fence as a function, for writes that need a transaction of several
+-- statements: it raises where form (a), one statement, would match no row. Its
+-- callers never test version or epoch again.
+-- +goose StatementBegin
+CREATE FUNCTION fence(customer uuid, loaded bigint, e bigint, me text, n bigint, last bigint, working bytea, next_mode text, holder text)
+RETURNS TABLE (id uuid, version bigint, epoch bigint, was bigint, previous text)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  SELECT c.epoch, c.owner INTO was, previous FROM customers c WHERE c.id = customer FOR NO KEY UPDATE;
+  RETURN QUERY
+  UPDATE customers c
+  SET version = c.version + 1, epoch = e, owner = me, last_seq = c.last_seq + n, state = coalesce(working, c.state),
+      mode = coalesce(next_mode, c.mode), held_by = CASE WHEN next_mode IS NULL THEN c.held_by ELSE holder END
+  WHERE c.id = customer AND c.version = loaded AND c.epoch <= e AND (n = 0 OR c.last_seq = last)
+  RETURNING c.id, c.version, c.epoch, was, previous;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'customer % is not at version %', customer, loaded USING ERRCODE = 'FT001';
+  END IF;
+END
+$$;
+-- +goose StatementEnd
+
+-- Ends the statement it is called in, with the code.
+-- +goose StatementBegin
+CREATE FUNCTION refuse(code text, why text) RETURNS bool
+LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '%', why USING ERRCODE = code;
+END
+$$;
+-- +goose StatementEnd
+
 -- What became of each inbound message: exactly one row for each. The latest turn
 -- that holds the seq decides; after a merge the survivor's is later than any of
 -- the loser's own.
 CREATE VIEW message_outcomes AS
 WITH holding AS (
-  SELECT DISTINCT ON (t.inputs_of, i.seq)
-         t.inputs_of AS customer_id, i.seq, t.customer_id AS turn_customer, t.turn, t.state, t.outcome, t.reply_seq,
-         i.seq = t.inputs[cardinality(t.inputs)] AS last
-  FROM turns t, unnest(t.inputs) AS i (seq)
-  ORDER BY t.inputs_of, i.seq, (t.customer_id <> t.inputs_of) DESC, t.turn DESC
+  SELECT DISTINCT ON (customer_id, seq) *
+  FROM (SELECT t.customer_id, i.seq, t.customer_id AS turn_customer, t.turn, t.state, t.outcome, t.reply_seq,
+               i.seq = t.inputs[cardinality(t.inputs)] AS last
+        FROM turns t, unnest(t.inputs) AS i (seq)
+        WHERE t.inputs_of = t.customer_id
+        UNION ALL -- apart, so that one customer's outcomes are read by an index
+        SELECT t.inputs_of, i.seq, t.customer_id, t.turn, t.state, t.outcome, t.reply_seq,
+               i.seq = t.inputs[cardinality(t.inputs)]
+        FROM turns t, unnest(t.inputs) AS i (seq)
+        WHERE t.inputs_of <> t.customer_id) AS held
+  ORDER BY customer_id, seq, (turn_customer <> customer_id) DESC, turn DESC
 )
 SELECT m.customer_id, m.seq,
        CASE
