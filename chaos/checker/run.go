@@ -61,18 +61,18 @@ const Never = int64(1<<63 - 1)
 
 // Injection is one entry of the simulated vendors' list.
 type Injection struct {
-	N            int       `json:"n"`
+	N            int64     `json:"n"`
 	Channel      string    `json:"channel"`
 	ExternalID   string    `json:"external_id"`
 	From         string    `json:"from"`
 	At           time.Time `json:"at"`
 	Status       int       `json:"status"`
-	RedeliveryOf any       `json:"redelivery_of,omitempty"`
+	RedeliveryOf int64     `json:"redelivery_of"` // N of the first injection of this message; 0: this is it
 }
 
 // Send is one message that a vendor accepted for delivery.
 type Send struct {
-	N          int       `json:"n"`
+	N          int64     `json:"n"`
 	Channel    string    `json:"channel"`
 	From       string    `json:"from"`
 	To         string    `json:"to"`
