@@ -68,6 +68,9 @@ func Find(ctx context.Context, bin string, progress func(string)) (Installation,
 	return inst, nil
 }
 
+// debianServers is where Debian keeps servers, a folder a version.
+var debianServers = "/usr/lib/postgresql/*/bin"
+
 // installed lists the folders where a server may be, PATH first, then Debian's
 // with the newest version first.
 func installed() []string {
@@ -77,7 +80,7 @@ func installed() []string {
 			dirs = append(dirs, filepath.Dir(path))
 		}
 	}
-	debian, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	debian, _ := filepath.Glob(debianServers)
 	slices.SortFunc(debian, func(a, b string) int { return debianVersion(b) - debianVersion(a) })
 	return append(dirs, debian...)
 }

@@ -123,6 +123,9 @@ func (s *Server) PID() int { return s.cmd.Process.Pid }
 // Done is closed when the server has ended, by Stop or by itself.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
+// Err is why the server ended, nil when it was told to. It is read after Done.
+func (s *Server) Err() error { return s.ended }
+
 // Stop ends the server: open transactions are rolled back, what was committed
 // is written out. It returns when the process is gone.
 func (s *Server) Stop() error {

@@ -68,7 +68,7 @@ const leaseEnv = "FTE_PERSISTENCETEST_LEASE"
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(leaseEnv); dir != "" {
 		ctx := context.Background()
-		inst, err := embedded.Find(ctx, os.Getenv("FTE_TEST_POSTGRES_BIN"), nil)
+		inst, err := embedded.Find(ctx, programs(), nil)
 		if err == nil {
 			ctx, cancel := context.WithTimeout(ctx, startTimeout)
 			defer cancel()
@@ -87,7 +87,7 @@ func TestMain(m *testing.M) {
 // Processes that start at once share one server; it lives on when all but one
 // are killed, and goes by itself when the last one is.
 func TestServerIsSharedAndGoesWhenNobodyIsThere(t *testing.T) {
-	_, err := embedded.Find(t.Context(), os.Getenv("FTE_TEST_POSTGRES_BIN"), nil)
+	_, err := embedded.Find(t.Context(), programs(), nil)
 	require.NoError(t, err)
 	dir := t.TempDir()
 	const users = 3
@@ -134,7 +134,7 @@ func TestServerIsSharedAndGoesWhenNobodyIsThere(t *testing.T) {
 
 // A keeper that is killed takes the server along, and the next user starts anew.
 func TestKilledKeeperIsReplaced(t *testing.T) {
-	inst, err := embedded.Find(t.Context(), os.Getenv("FTE_TEST_POSTGRES_BIN"), nil)
+	inst, err := embedded.Find(t.Context(), programs(), nil)
 	require.NoError(t, err)
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)

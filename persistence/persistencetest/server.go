@@ -5,7 +5,10 @@
 // owns it: it is the test binary started again, and stops the server and itself
 // when no test process has been there for a minute, however the last one ended.
 // The server's folder lies in the user's cache folder and begins empty each
-// time. FTE_TEST_POSTGRES_BIN names the programs of another server.
+// time. FTE_TEST_POSTGRES_BIN names the programs of another server, else
+// FTE_POSTGRES_BIN does; FTE_TEST_DATABASE_URL names a server that runs already,
+// with a user who may create databases. (Not DATABASE_URL: a shell that has
+// production's must not run tests on it.)
 package persistencetest
 
 import (
@@ -34,17 +37,20 @@ const startTimeout = 3 * time.Minute
 var shared struct {
 	once  sync.Once
 	err   error
-	admin string // URL of the database "postgres"
-	lease *os.File
+	admin string   // URL of a database where databases are made from
+	lease *os.File // nil where the server is not ours
 }
 
-// server returns the URL of the shared server's database "postgres".
+// server returns the URL of a database of the shared server, for making others.
 func server() (string, error) {
 	shared.once.Do(func() {
+		if shared.admin = os.Getenv("FTE_TEST_DATABASE_URL"); shared.admin != "" {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 		defer cancel()
 		say := func(s string) { fmt.Fprintln(os.Stderr, s) }
-		inst, err := embedded.Find(ctx, os.Getenv("FTE_TEST_POSTGRES_BIN"), say)
+		inst, err := embedded.Find(ctx, programs(), say)
 		if err == nil {
 			var dir string
 			if dir, err = folder(inst); err == nil {
@@ -54,6 +60,14 @@ func server() (string, error) {
 		shared.err = err
 	})
 	return shared.admin, shared.err
+}
+
+// programs names the folder of a server's programs, empty for whatever is found.
+func programs() string {
+	if bin := os.Getenv("FTE_TEST_POSTGRES_BIN"); bin != "" {
+		return bin
+	}
+	return os.Getenv("FTE_POSTGRES_BIN")
 }
 
 // folder is where the server of an installation has its files.
