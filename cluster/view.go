@@ -131,8 +131,8 @@ func (n *Node) declare(ctx context.Context, m Member, cause string, leaseEnds ti
 		n.log.Warn("member not declared dead", zap.String("suspect", m.ID), zap.String("cause", cause), zap.Error(err))
 	case done:
 		n.declared(m, cause)
-		n.refresh()
 	}
+	n.refresh() // if another was quicker, the view has changed just now
 }
 
 // declared tells what follows from a death that this member declared.
