@@ -20,7 +20,9 @@ func Sign(token, target string, form url.Values) string {
 	mac := hmac.New(sha1.New, []byte(token))
 	mac.Write([]byte(target))
 	for _, name := range names {
-		for _, v := range form[name] {
+		values := slices.Clone(form[name])
+		slices.Sort(values)
+		for _, v := range slices.Compact(values) { // of a repeated parameter each distinct value
 			mac.Write([]byte(name + v))
 		}
 	}

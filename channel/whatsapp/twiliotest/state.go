@@ -27,8 +27,7 @@ type message struct {
 
 type media struct{ Sid, Type string }
 
-// MarshalJSON is not implemented on purpose: the journal keeps the fields as
-// they are, and resource is what the API shows.
+// resource is what the API shows of the message.
 func (m *message) resource(account string) map[string]any {
 	var code any
 	if m.ErrorCode != 0 {
