@@ -123,17 +123,18 @@ func (s *Server) moveOut() (string, error) {
 	}
 	tree := filepath.Join(programs, "tree")
 	if !exists(tree) {
-		fresh := tree + ".new"
-		if err := os.RemoveAll(fresh); err != nil {
+		fresh, err := os.MkdirTemp(programs, "new-*")
+		if err != nil {
 			return "", err
 		}
+		defer os.RemoveAll(fresh)
 		if err := os.CopyFS(fresh, os.DirFS(filepath.Dir(bin))); err != nil {
 			return "", fmt.Errorf("copy the programs to where the account nobody reaches them: %w", err)
 		}
 		if err := s.as.own(fresh); err != nil {
 			return "", err
 		}
-		if err := os.Rename(fresh, tree); err != nil {
+		if err := os.Rename(fresh, tree); err != nil && !exists(tree) { // another may have been faster
 			return "", err
 		}
 	}

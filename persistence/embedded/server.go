@@ -248,7 +248,9 @@ func (s *Server) arguments() []string {
 		"timezone":                "UTC",
 		"log_timezone":            "UTC",
 		"jit":                     "off",
-		// Nothing of a customer's gets into the log: no statements, no rows.
+		// Nothing of a customer's gets into the log: no statements, no rows, and no
+		// errors, which quote values; the client has those.
+		"log_min_messages":        "log",
 		"log_min_error_statement": "panic",
 		"log_error_verbosity":     "terse",
 	}

@@ -95,6 +95,26 @@ func TestWrongPasswordIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "password authentication failed")
 }
 
+func TestLogHasNoValues(t *testing.T) {
+	cfg := Config{Installation: installation(t), Dir: folder(t), NoFsync: true}
+	s, err := Start(t.Context(), cfg)
+	require.NoError(t, err)
+	defer s.Stop()
+	conn := connect(t, s.URL("postgres"))
+	_, err = conn.Exec(t.Context(), "CREATE TABLE once (word text PRIMARY KEY)")
+	require.NoError(t, err)
+	for range 2 {
+		_, err = conn.Exec(t.Context(), "INSERT INTO once VALUES ('canary@example.com')")
+	}
+	require.ErrorContains(t, err, "duplicate key")
+	_, err = conn.Exec(t.Context(), "SELECT $1::text::uuid", "canary@example.com")
+	require.ErrorContains(t, err, "canary", "Postgres quotes values in its errors")
+	text, err := os.ReadFile(filepath.Join(cfg.Dir, "log"))
+	require.NoError(t, err)
+	require.Contains(t, string(text), "ready to accept connections")
+	require.NotContains(t, string(text), "canary")
+}
+
 func TestSecondUseOfAFolderSaysSo(t *testing.T) {
 	cfg := Config{Installation: installation(t), Dir: folder(t), NoFsync: true}
 	s, err := Start(t.Context(), cfg)
@@ -195,6 +215,9 @@ func TestServerOfRootRunsAsNobody(t *testing.T) {
 	cfg := Config{Installation: installation(t), Dir: folder(t)}
 	s, err := startAs(t.Context(), cfg, account{nobody: true})
 	require.NoError(t, err)
+	if bin := s.cfg.Installation.Bin; bin != cfg.Installation.Bin { // it was copied to where nobody reaches it
+		defer os.RemoveAll(filepath.Dir(filepath.Dir(bin)))
+	}
 	defer os.RemoveAll(filepath.Dir(s.data))
 	defer s.Stop()
 	connect(t, s.URL("postgres"))
