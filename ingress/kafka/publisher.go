@@ -1,0 +1,254 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"fte/support"
+
+	"github.com/IBM/sarama"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// PublisherConfig says where and how to publish.
+type PublisherConfig struct {
+	Servers Servers
+	Sealer  Sealer // required for Publish
+	// Deadline is the longest a publication takes before it counts as failed.
+	// Defaults to 2.5 seconds.
+	Deadline time.Duration
+	// Pending is how many publications may wait at once; one more is refused.
+	// Defaults to 512.
+	Pending    int
+	Log        *zap.Logger
+	Registerer prometheus.Registerer
+}
+
+// Publisher writes records and returns when all replicas have them. It connects
+// when it is first used and is safe for concurrent use.
+type Publisher struct {
+	cfg     PublisherConfig
+	metrics *publisherMetrics
+	slots   chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	client  sarama.Client
+	out     sarama.SyncProducer
+	dialing chan struct{} // closed when the attempt under way ends; nil without one
+	dialErr error         // of the last attempt
+	closed  bool
+}
+
+// NewPublisher checks the configuration. It connects to nothing.
+func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
+	if err := cfg.Servers.check(); err != nil {
+		return nil, err
+	}
+	if cfg.Deadline <= 0 {
+		cfg.Deadline = 2500 * time.Millisecond
+	}
+	if cfg.Pending <= 0 {
+		cfg.Pending = 512
+	}
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	return &Publisher{cfg: cfg, metrics: newPublisherMetrics(cfg.Registerer), slots: make(chan struct{}, cfg.Pending)}, nil
+}
+
+// Publish returns nil when the message is durable. support.ErrUnavailable says
+// that it may not be: the caller says so to whoever sent it. (It may still
+// appear, as any retry may; messages are told apart by channel and external id.)
+func (p *Publisher) Publish(ctx context.Context, in support.Inbound) error {
+	if p.cfg.Sealer == nil {
+		return errors.New("publish: no sealer is configured")
+	}
+	m, err := encode(p.cfg.Sealer, in)
+	if err == nil {
+		err = p.send(ctx, m)
+	}
+	if err != nil {
+		return fmt.Errorf("publish message %s/%s: %w", in.Channel, in.ExternalID, err)
+	}
+	return nil
+}
+
+// bury puts a copy of a dead letter on fte.dlq.
+func (p *Publisher) bury(ctx context.Context, l support.DeadLetter) error {
+	return p.send(ctx, &sarama.ProducerMessage{
+		Topic: support.TopicDeadLetters, Key: sarama.ByteEncoder(l.Key), Value: sarama.ByteEncoder(l.Record),
+		Headers: headers(headerChannel, string(l.Channel), headerExternalID, l.ExternalID, "reason", l.Reason,
+			"topic", l.Topic, "partition", fmt.Sprint(l.Partition), "offset", fmt.Sprint(l.Offset)),
+	})
+}
+
+// send publishes one record within the deadline.
+func (p *Publisher) send(ctx context.Context, m *sarama.ProducerMessage) error {
+	return p.within(ctx, func(out sarama.SyncProducer) error {
+		_, _, err := out.SendMessage(m)
+		return err
+	})
+}
+
+// within runs a blocking call of the producer, which knows no context, and
+// leaves it behind when the time is over. How many can be left behind is bounded.
+func (p *Publisher) within(ctx context.Context, call func(sarama.SyncProducer) error) (err error) {
+	start := time.Now()
+	defer func() { p.metrics.observe(time.Since(start), err) }()
+	select {
+	case p.slots <- struct{}{}:
+	default:
+		return fmt.Errorf("%w: %d publications are waiting for Kafka", support.ErrUnavailable, cap(p.slots))
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deadline)
+	defer cancel()
+	out, err := p.producer(ctx)
+	if err != nil {
+		<-p.slots
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer func() { <-p.slots }()
+		done <- call(out)
+	}()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	var size sarama.ProducerError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sarama.ErrMessageSizeTooLarge), errors.As(err, &size) && errors.Is(size.Err, sarama.ErrMessageSizeTooLarge):
+		return fmt.Errorf("%w: %w", support.ErrTooLarge, err)
+	default:
+		return fmt.Errorf("%w: kafka: %w", support.ErrUnavailable, err)
+	}
+}
+
+// producer returns the one producer, connecting first where there is none. One
+// attempt serves all who wait.
+func (p *Publisher) producer(ctx context.Context) (sarama.SyncProducer, error) {
+	p.mu.Lock()
+	if p.out != nil || p.closed {
+		out := p.out
+		p.mu.Unlock()
+		if out == nil {
+			return nil, fmt.Errorf("%w: the publisher is closed", support.ErrUnavailable)
+		}
+		return out, nil
+	}
+	if p.dialing == nil {
+		p.dialing = make(chan struct{})
+		go p.connect(p.dialing)
+	}
+	wait := p.dialing
+	p.mu.Unlock()
+	select {
+	case <-wait:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: connecting to Kafka: %w", support.ErrUnavailable, ctx.Err())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.out == nil {
+		return nil, fmt.Errorf("%w: connect to Kafka: %w", support.ErrUnavailable, p.dialErr)
+	}
+	return p.out, nil
+}
+
+func (p *Publisher) connect(done chan struct{}) {
+	client, out, err := p.dial()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer close(done)
+	p.dialing = nil
+	if p.closed && err == nil {
+		_ = out.Close()
+		_ = client.Close()
+		err = errors.New("the publisher is closed")
+	}
+	if err != nil {
+		p.dialErr = err
+		return
+	}
+	p.client, p.out = client, out
+}
+
+func (p *Publisher) dial() (sarama.Client, sarama.SyncProducer, error) {
+	c := p.cfg.Servers.config()
+	c.Net.ReadTimeout = 2 * time.Second
+	c.Net.MaxOpenRequests = 1 // what idempotence asks for in this client
+	c.Producer.Idempotent = true
+	c.Producer.RequiredAcks = sarama.WaitForAll
+	c.Producer.Timeout = 2 * time.Second
+	c.Producer.MaxMessageBytes = 1 << 20
+	c.Producer.Retry.Max = 10
+	c.Producer.Retry.Backoff = 100 * time.Millisecond
+	c.Producer.Return.Successes = true
+	c.Producer.Return.Errors = true
+	c.Metadata.Retry.Max = 2
+	client, err := sarama.NewClient(p.cfg.Servers.Brokers, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := sarama.NewSyncProducerFromClient(client)
+	if err != nil {
+		_ = client.Close()
+		return nil, nil, err
+	}
+	return client, out, nil
+}
+
+// Ready asks a broker whether the topics of intake are there, and returns nil
+// when a message could be published now.
+func (p *Publisher) Ready(ctx context.Context, channels ...support.Channel) error {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deadline)
+	defer cancel()
+	if _, err := p.producer(ctx); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	client := p.client
+	p.mu.Unlock()
+	if client == nil {
+		return fmt.Errorf("%w: the publisher is closed", support.ErrUnavailable)
+	}
+	done := make(chan error, 1)
+	go func() { done <- leaders(client, channels) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: ask Kafka for its topics: %w", support.ErrUnavailable, ctx.Err())
+	}
+}
+
+func leaders(client sarama.Client, channels []support.Channel) error {
+	var topics []string
+	for _, ch := range channels {
+		topics = append(topics, ch.InboundTopic())
+	}
+	if err := client.RefreshMetadata(topics...); err != nil {
+		return fmt.Errorf("%w: ask Kafka for its topics: %w", support.ErrUnavailable, err)
+	}
+	return nil
+}
+
+// Close waits for what is being published and disconnects.
+func (p *Publisher) Close() error {
+	p.mu.Lock()
+	client, out := p.client, p.out
+	p.client, p.out, p.closed = nil, nil, true
+	p.mu.Unlock()
+	if out == nil {
+		return nil
+	}
+	return errors.Join(out.Close(), client.Close())
+}
