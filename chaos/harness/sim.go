@@ -1,0 +1,121 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"fte/chaos/checker"
+)
+
+// VendorFault is a fault of a simulated vendor.
+type VendorFault struct {
+	Vendor string  `json:"vendor"` // twilio, openai, gmail
+	Kind   string  `json:"kind"`   // error, timeout, accept_then_cut, slow, garbage
+	Status int     `json:"status,omitempty"`
+	Rate   float64 `json:"rate,omitempty"`
+	Delay  string  `json:"delay,omitempty"`
+	For    string  `json:"for,omitempty"`
+	Path   string  `json:"path,omitempty"`
+	Method string  `json:"method,omitempty"`
+	Fired  int     `json:"fired,omitempty"`
+}
+
+// CutSends has the vendor accept part of the sends and cut the connection before
+// it answers.
+func CutSends(rate float64) VendorFault {
+	return VendorFault{Vendor: "twilio", Kind: "accept_then_cut", Rate: rate, Path: "Messages.json", Method: http.MethodPost}
+}
+
+// DownSends has the vendor answer every send and look-up with a 503.
+func DownSends() VendorFault { return VendorFault{Vendor: "twilio", Kind: "error", Status: 503} }
+
+// Break sets a fault of a vendor.
+func (d *Dev) Break(ctx context.Context, f VendorFault) error {
+	return d.control(ctx, http.MethodPost, "/_ctl/faults", f, nil)
+}
+
+// Mend heals every fault of the vendors; each becomes part of the run's history,
+// as fired when it struck at least once. from is when the first was set.
+func (d *Dev) Mend(ctx context.Context, from time.Time) error {
+	var set []VendorFault
+	if err := d.control(ctx, http.MethodGet, "/_ctl/faults", nil, &set); err != nil {
+		return err
+	}
+	for _, f := range set {
+		d.Note(checker.Fault{Kind: "vendor", Target: f.Vendor + " " + f.Kind, From: from, To: time.Now(), Fired: f.Fired > 0, Evidence: fmt.Sprintf("%d requests struck", f.Fired)})
+	}
+	return d.control(ctx, http.MethodDelete, "/_ctl/faults", nil, nil)
+}
+
+// Script tells the simulated model what to say to a request that matches.
+func (d *Dev) Script(ctx context.Context, script any) error {
+	return d.control(ctx, http.MethodPost, "/_ctl/model/script", script, nil)
+}
+
+// ModelRequests decodes the model server's log into out.
+func (d *Dev) ModelRequests(ctx context.Context, out any) error {
+	return d.control(ctx, http.MethodGet, "/_ctl/model/requests", nil, out)
+}
+
+// Injected is the vendors' list of what was put into them.
+func (d *Dev) Injected(ctx context.Context) ([]checker.Injection, error) {
+	var list []checker.Injection
+	return list, d.control(ctx, http.MethodGet, "/_ctl/inbound", nil, &list)
+}
+
+// Sent is the vendors' log of what they accepted, from its file.
+func (d *Dev) Sent() ([]checker.Send, error) {
+	return checker.LoadSent(filepath.Join(d.cfg.Dir, "sim", "sent.jsonl"))
+}
+
+func (d *Dev) control(ctx context.Context, method, path string, in, out any) error {
+	_, err := call(ctx, method, d.first.Sim+path, "", in, out)
+	return err
+}
+
+// API calls the operator API and decodes its answer into out. The status is
+// returned beside an error too, when there was an answer.
+func (d *Dev) API(ctx context.Context, method, path string, in, out any) (int, error) {
+	return call(ctx, method, d.first.HTTP+"/api/v1"+path, d.first.OperatorToken, in, out)
+}
+
+func call(ctx context.Context, method, url, token string, in, out any) (int, error) {
+	var body bytes.Buffer
+	if in != nil {
+		if err := json.NewEncoder(&body).Encode(in); err != nil {
+			return 0, fmt.Errorf("%s %s: %w", method, url, err)
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, url, &body)
+	if err != nil {
+		return 0, fmt.Errorf("%s %s: %w", method, url, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("%s %s: %w", method, url, err)
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	if err != nil {
+		return res.StatusCode, fmt.Errorf("%s %s: %w", method, url, err)
+	}
+	if res.StatusCode >= 300 {
+		return res.StatusCode, fmt.Errorf("%s %s: %d %.300s", method, url, res.StatusCode, raw)
+	}
+	if out != nil {
+		if err := json.Unmarshal(raw, out); err != nil {
+			return res.StatusCode, fmt.Errorf("%s %s: %w", method, url, err)
+		}
+	}
+	return res.StatusCode, nil
+}
