@@ -1,0 +1,127 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+
+	"fte/support"
+)
+
+// frame is what stands around an answer: all that a channel always carries. Its
+// length is reserved before the answer is fitted (channels.md LN-03).
+type frame struct {
+	before, after, gap string
+}
+
+// framing says what the frame of a text must hold.
+type framing struct {
+	channel    support.Channel
+	reference  string
+	first      bool // disclose the AI (LL-12)
+	followUp   bool // an acknowledgement went out before
+	incomplete bool // on WhatsApp: say how to reach a person
+	handed     bool // the text itself says that a person answers
+}
+
+func (a *Agent) frame(f framing) frame {
+	intro := ""
+	if f.first {
+		intro = fmt.Sprintf("I'm %s, %s's AI assistant.", a.cfg.Assistant, a.cfg.Company)
+	}
+	late := ""
+	if f.followUp {
+		late = "Sorry for the wait."
+		if f.channel != support.WhatsApp {
+			late = "Thank you for your patience. I am following up on your message."
+		}
+	}
+	opening := strings.TrimSpace(intro + " " + late)
+	switch f.channel {
+	case support.WhatsApp:
+		after := ""
+		if (f.first || f.incomplete) && !f.handed {
+			after = "Reply HUMAN for a person."
+		}
+		return frame{opening, after, " "}
+	case support.Email:
+		before := "Hello,"
+		if opening != "" {
+			before += "\n\n" + opening
+		}
+		after := "Kind regards,\n" + a.cfg.Assistant + "\n" + a.cfg.Company + " Support (AI assistant)"
+		if f.reference != "" {
+			after = "Your ticket reference is " + f.reference + ".\n\n" + after
+		}
+		if !f.handed {
+			after = "If this does not settle it, reply to this e-mail; you can ask for a person at any time.\n" + after
+		}
+		return frame{before, after, "\n\n"}
+	default:
+		before := "Hello,"
+		if opening != "" {
+			before += " " + strings.ToLower(opening[:1]) + opening[1:]
+			if strings.HasPrefix(opening, "I'm") {
+				before = "Hello, " + opening
+			}
+		}
+		after := "Next step: reply here if anything is still open, or ask for a person."
+		if f.handed {
+			after = "Next step: you need not do anything; the answer appears here."
+		}
+		if f.reference != "" {
+			after += " Your ticket is " + f.reference + "."
+		}
+		return frame{before, after, "\n\n"}
+	}
+}
+
+// room is how many units an answer within the frame may have.
+func (fr frame) room(ch support.Channel) int {
+	empty := fr.join("x")
+	return max(0, ch.Limit()-Units(ch, empty)+1)
+}
+
+func (fr frame) join(body string) string {
+	parts := make([]string, 0, 3)
+	for _, p := range []string{fr.before, body, fr.after} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	return strings.Join(parts, fr.gap)
+}
+
+// fit puts body into the frame, cut to the channel's limit. kept is how much of
+// body is left, 0 to 1.
+func (fr frame) fit(ch support.Channel, body string) (text string, kept float64) {
+	fitted := Fit(ch, body, fr.room(ch))
+	if n := Units(ch, body); n > 0 {
+		kept = float64(Units(ch, fitted)) / float64(n)
+	}
+	return norm.NFC.String(fr.join(fitted)), kept
+}
+
+// clean makes what a model wrote fit to be sent: valid, without control
+// characters and invisible marks, no more than one empty line in a row.
+func clean(text string) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n':
+			return r
+		case r == '\t' || r == '\u00a0':
+			return ' '
+		case r == '\u200d' || r == '\u200c': // joins emoji and letters
+			return r
+		case unicode.Is(unicode.Cc, r), unicode.Is(unicode.Cf, r), r == unicode.ReplacementChar:
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(strings.ReplaceAll(text, "\r\n", "\n"), ""))
+	for strings.Contains(text, "\n\n\n") {
+		text = strings.ReplaceAll(text, "\n\n\n", "\n\n")
+	}
+	return norm.NFC.String(strings.TrimSpace(text))
+}

@@ -1,0 +1,144 @@
+package knowledge_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"fte/agent/knowledge"
+)
+
+func learned(t *testing.T) *knowledge.Base {
+	t.Helper()
+	b, err := knowledge.New(&knowledge.Memory{})
+	require.NoError(t, err)
+	_, err = b.Learn(t.Context(), os.DirFS("../../context/knowledge"))
+	require.NoError(t, err)
+	return b
+}
+
+type asked struct {
+	Question string `json:"question"`
+	Path     string `json:"path"`
+	Heading  string `json:"heading,omitempty"`
+}
+
+func questions(t *testing.T) []asked {
+	t.Helper()
+	f, err := os.Open("testdata/questions.jsonl")
+	require.NoError(t, err)
+	defer f.Close()
+	var all []asked
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var q asked
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &q))
+		all = append(all, q)
+	}
+	return all
+}
+
+// channels.md §5.5: recall@5 of at least 0.9. The first hit is what the local
+// model answers from, so it is held to 0.85 (product.md, answer accuracy).
+func TestSearchFindsTheRightArticle(t *testing.T) {
+	b := learned(t)
+	all := questions(t)
+	require.GreaterOrEqual(t, len(all), 60)
+	first, five := 0, 0
+	for _, q := range all {
+		hits, err := b.Search(t.Context(), q.Question, 5, "")
+		require.NoError(t, err)
+		for i, h := range hits {
+			require.GreaterOrEqual(t, h.Similarity, 0.0)
+			require.LessOrEqual(t, h.Similarity, 1.0)
+			if h.Path == q.Path && (q.Heading == "" || h.Heading == q.Heading) {
+				five++
+				if i == 0 {
+					first++
+				}
+				break
+			}
+		}
+		if len(hits) == 0 || hits[0].Path != q.Path || q.Heading != "" && hits[0].Heading != q.Heading {
+			got := "nothing"
+			if len(hits) > 0 {
+				got = hits[0].Path + " / " + hits[0].Heading
+			}
+			t.Logf("%q: want %s %s, got %s", q.Question, q.Path, q.Heading, got)
+		}
+	}
+	t.Logf("first %d, among five %d of %d", first, five, len(all))
+	require.GreaterOrEqual(t, float64(five)/float64(len(all)), 0.9)
+	require.GreaterOrEqual(t, float64(first)/float64(len(all)), 0.85)
+}
+
+func TestSearchFindsNothingOffTheSubject(t *testing.T) {
+	b := learned(t)
+	for _, q := range []string{"What is the capital of Mongolia?", "Can you write me a poem about autumn?", "My washing machine leaks water", "asdf qwer zxcv", "", "???", "the and of"} {
+		hits, err := b.Search(t.Context(), q, 5, "")
+		require.NoError(t, err)
+		require.Empty(t, hits, q)
+	}
+}
+
+func TestSearchKeepsToTheCategory(t *testing.T) {
+	hits, err := learned(t).Search(t.Context(), "reset password", 5, "technical")
+	require.NoError(t, err)
+	for _, h := range hits {
+		require.Equal(t, "technical", h.Category)
+	}
+}
+
+// A citation's offsets lead to the passage in the source.
+func TestCitationsLeadToTheSource(t *testing.T) {
+	hits, err := learned(t).Search(t.Context(), "reset my password", 1, "")
+	require.NoError(t, err)
+	require.Len(t, hits, 1)
+	source, err := os.ReadFile("../../context/knowledge/" + hits[0].Path)
+	require.NoError(t, err)
+	cited := string(source[hits[0].Starts:hits[0].Ends])
+	require.Contains(t, cited, "valid for 30 minutes")
+	require.NotContains(t, cited, "#")
+}
+
+func TestParse(t *testing.T) {
+	d := knowledge.Parse("a/b.md", []byte("# Title\n\nFirst *words* [here](https://x.example).\n\n<script>bad()</script>\n\n## Part\n\n1. one\n2. two `code`\n\n- x\n  more\n"))
+	require.Equal(t, "Title", d.Title)
+	require.Equal(t, "a", d.Category)
+	require.Len(t, d.Chunks, 2)
+	require.Equal(t, "First words here.", d.Chunks[0].Text)
+	require.Equal(t, "Title", d.Chunks[0].Heading)
+	require.Equal(t, "1. one\n2. two code\n- x more", d.Chunks[1].Text)
+	require.Equal(t, "Part", d.Chunks[1].Heading)
+}
+
+func TestLearnReplacesAndForgets(t *testing.T) {
+	m := &knowledge.Memory{}
+	b, err := knowledge.New(m)
+	require.NoError(t, err)
+	write := func(dir, name, text string) {
+		require.NoError(t, os.WriteFile(dir+"/"+name, []byte(text), 0o600))
+	}
+	dir := t.TempDir()
+	write(dir, "a.md", "# Apples\n\nAbout apples.")
+	write(dir, "b.md", "# Pears\n\nAbout pears.")
+	got, err := b.Learn(t.Context(), os.DirFS(dir))
+	require.NoError(t, err)
+	require.Equal(t, knowledge.Learned{Changed: 2}, got)
+	write(dir, "a.md", "# Apples\n\nAbout red apples.")
+	require.NoError(t, os.Remove(dir+"/b.md"))
+	got, err = b.Learn(t.Context(), os.DirFS(dir))
+	require.NoError(t, err)
+	require.Equal(t, knowledge.Learned{Changed: 1, Forgotten: 1}, got)
+	_, err = b.Learn(t.Context(), os.DirFS(t.TempDir()))
+	require.Error(t, err, "an empty folder is a wrong path")
+}
+
+func TestEmbedIsStable(t *testing.T) {
+	a, b := knowledge.Embed("Reset your password"), knowledge.Embed("reset your PASSWORD!")
+	require.Equal(t, a, b)
+	require.Len(t, a, knowledge.Dimensions)
+	require.Equal(t, make([]float32, knowledge.Dimensions), knowledge.Embed("the of and"))
+}

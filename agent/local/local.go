@@ -1,0 +1,153 @@
+// Package local is a model without a vendor: rules and retrieval. It plays the
+// same tool calls as any other, so that journaling, limits and checks are
+// exercised, and answers from the knowledge base word for word.
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"fte/agent"
+	"fte/agent/knowledge"
+	"fte/support"
+)
+
+// Model is the deterministic provider. Its zero value is ready.
+type Model struct{}
+
+// Name implements agent.Model.
+func (Model) Name() string { return "local" }
+
+var (
+	greeting  = regexp.MustCompile(`(?i)^\W*(hi|hello|hey|good (morning|afternoon|evening)|hola|bonjour|hallo|ciao|ol[aá]|salut|guten (tag|morgen)|merhaba|cześć|dzień dobry|你好|こんにちは|नमस्ते|مرحبا)( there| team| all| support| everyone)?\W*$`)
+	thanks    = regexp.MustCompile(`(?i)^\W*((ok|okay|great|perfect|super|cool|awesome|nice|yes|it works|that works|works( now)?|solved|got it)\W*)*(thanks?|thank you|thx|ty|many thanks|cheers|danke|merci|gracias|grazie|obrigad[oa]|bedankt|dank je|dziękuję|teşekkürler|谢谢|ありがとう|धन्यवाद|شكرا)( (so much|a lot|very much|you|again|for (your|the) help|that (helped|worked)))*\W*$`)
+	reference = regexp.MustCompile(`(?i)\bT-[0-9A-HJKMNP-TV-Z]{12}\b`)
+	verifying = regexp.MustCompile(`(?i)\bmy (?:e-?mail|mail address|email address)(?: address)? is ([^\s<>,;]+@[^\s<>,;]+\.[a-z]{2,})`)
+)
+
+// Complete implements agent.Model. It asks at most two searches and never fails.
+func (m Model) Complete(ctx context.Context, req agent.Request) (agent.Response, error) {
+	if err := ctx.Err(); err != nil {
+		return agent.Response{}, err
+	}
+	call := m.next(req)
+	n := 0
+	for _, it := range req.Items {
+		if it.Kind == agent.ItemCall {
+			n++
+		}
+	}
+	call.ID = fmt.Sprintf("local_%d", n+1)
+	return agent.Response{Model: m.Name(), Calls: []agent.Call{call}}, nil
+}
+
+// next is the call that follows from what was asked and what tools have said.
+func (m Model) next(req agent.Request) agent.Call {
+	q := strings.TrimSpace(req.Question)
+	done := results(req.Items)
+	switch {
+	case greeting.MatchString(q):
+		return say("How can I help you today?")
+	case thanks.MatchString(q):
+		return say("You are welcome. Write again whenever you need something.")
+	}
+	if ref := reference.FindString(q); ref != "" {
+		status, asked := done["get_ticket_status"]
+		if !asked {
+			return call("get_ticket_status", map[string]any{"reference": strings.ToUpper(ref)})
+		}
+		var t struct{ Reference, Status, Opened string }
+		if json.Unmarshal([]byte(status[0]), &t) == nil && t.Status != "" {
+			return say(fmt.Sprintf("Ticket %s, opened on %s, is %s.", t.Reference, t.Opened, t.Status))
+		}
+		return say("I cannot find a ticket with that reference among yours. Please check it, or tell me what it was about.")
+	}
+	if mail := verifying.FindStringSubmatch(q); mail != nil {
+		if _, asked := done["request_identity_verification"]; !asked {
+			return call("request_identity_verification", map[string]any{"kind": "email", "value": strings.ToLower(mail[1])})
+		}
+		if len(knowledge.Terms(verifying.ReplaceAllString(q, ""))) < 2 {
+			return say("Thank you. If that address can be verified, you will get a message there. Follow its link, and I can see your earlier conversation.")
+		}
+	}
+	return m.lookUp(req, q, done["search_knowledge_base"], len(done["send_response"]) > 0)
+}
+
+// lookUp searches, once with the whole question and once with its keywords, and
+// answers from the best passage.
+func (m Model) lookUp(req agent.Request, q string, found []string, rejected bool) agent.Call {
+	if len(found) == 0 {
+		return search(q)
+	}
+	best := passages(found[len(found)-1])
+	if len(best) == 0 {
+		if len(found) == 1 {
+			return search(strings.Join(knowledge.Terms(q), " "))
+		}
+		return escalate()
+	}
+	limit := map[support.Channel]int{support.Email: 300, support.WhatsApp: 190, support.WebForm: 180}[req.Channel]
+	if rejected { // what was refused is not sent again
+		return escalate()
+	}
+	text := agent.Excerpt(req.Channel, best[0].Text, q, limit)
+	if req.Channel != support.WhatsApp {
+		text += "\n\nYou find this in our help centre under “" + best[0].Title + "”."
+	}
+	return say(text)
+}
+
+type passage struct {
+	Title      string  `json:"title"`
+	Text       string  `json:"text"`
+	Similarity float64 `json:"similarity"`
+}
+
+func passages(content string) []passage {
+	var r struct {
+		Results []passage `json:"results"`
+	}
+	_ = json.Unmarshal([]byte(content), &r) // anything else holds no passage
+	return r.Results
+}
+
+// results are what tools have said so far, by tool.
+func results(items []agent.Item) map[string][]string {
+	names := map[string]string{}
+	said := map[string][]string{}
+	for _, it := range items {
+		switch it.Kind {
+		case agent.ItemCall:
+			names[it.Call.ID] = it.Call.Name
+		case agent.ItemResult:
+			said[names[it.CallID]] = append(said[names[it.CallID]], it.Text)
+		}
+	}
+	return said
+}
+
+func search(query string) agent.Call {
+	if r := []rune(query); len(r) > 1000 {
+		query = string(r[:1000])
+	}
+	if query == "" {
+		query = "help"
+	}
+	return call("search_knowledge_base", map[string]any{"query": query, "max_results": 3, "category": nil})
+}
+
+func say(message string) agent.Call {
+	return call("send_response", map[string]any{"message": message})
+}
+
+func escalate() agent.Call {
+	return call("escalate_to_human", map[string]any{"reason": "agent", "urgency": "medium"})
+}
+
+func call(name string, args map[string]any) agent.Call {
+	text, _ := json.Marshal(args) // cannot fail: strings, numbers and null
+	return agent.Call{Name: name, Arguments: string(text)}
+}

@@ -1,0 +1,73 @@
+package agent
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"fte/support"
+)
+
+// Escalation decides by rules alone, before any model is asked, whether text is
+// for a person (channels.md LL-09). It returns every reason, the primary one
+// first; none means that the agent may answer.
+func Escalation(text string) []support.Reason {
+	var reasons []support.Reason
+	add := func(r support.Reason) {
+		if !slices.Contains(reasons, r) {
+			reasons = append(reasons, r)
+		}
+	}
+	s := unquote(normal(text))
+	angry := anger(unquote(text), s)
+	for _, v := range []string{s, unleet(s)} {
+		v = harmless.ReplaceAllString(v, " … ")
+		for _, sub := range subjects {
+			if sub.phrases.MatchString(v) {
+				add(sub.reason)
+			}
+		}
+		angry = angry || anger("", v)
+	}
+	if angry {
+		add(support.ReasonAngry)
+	}
+	slices.SortStableFunc(reasons, func(a, b support.Reason) int { return rank(a) - rank(b) })
+	return reasons
+}
+
+// rank orders reasons: who must act soonest comes first.
+func rank(r support.Reason) int {
+	return slices.Index([]support.Reason{support.ReasonSafety, support.ReasonLegal, support.ReasonRefund, support.ReasonPricing,
+		support.ReasonHuman, support.ReasonAngry}, r)
+}
+
+// urgency is how soon a person must look at an escalation.
+func urgency(reasons []support.Reason) string {
+	switch {
+	case slices.Contains(reasons, support.ReasonSafety), slices.Contains(reasons, support.ReasonLegal):
+		return "high"
+	case slices.Contains(reasons, support.ReasonAngry), slices.Contains(reasons, support.ReasonQuarantined):
+		return "high"
+	default:
+		return "medium"
+	}
+}
+
+// stand-ins of the channels for what is no text: "[image]".
+var standIn = regexp.MustCompile(`\[[^\]]*\]`)
+
+// unreadable says whether all of a turn's messages are media without words.
+func unreadable(in support.TurnInput) bool {
+	for _, m := range in.Inputs {
+		switch m.Envelope.Type {
+		case "image", "audio", "video", "document", "sticker", "contacts":
+			if strings.TrimSpace(standIn.ReplaceAllString(m.Body, "")) != "" {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return len(in.Inputs) > 0
+}

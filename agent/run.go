@@ -1,0 +1,346 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"fte/support"
+)
+
+// How long an acknowledged turn may wait for a model that is away before a person
+// gets it, channels.md LL-13. WhatsApp's window closes after 24 hours.
+const (
+	patience         = 2 * time.Hour
+	patienceWhatsApp = 20 * time.Hour
+)
+
+// errLimit: the turn reached a limit of LL-03.
+var errLimit = errors.New("the turn reached a limit")
+
+// Run makes one turn's outcome. Each model and tool call is handed to record, in
+// order, before its effect counts; what in.Steps holds of an earlier run is
+// taken from there and not executed again. Run returns record's error as it is,
+// ctx's error when ctx ends, and otherwise an error only for a fault of our own:
+// failures of models and tools end in an outcome (LL-13). With OutcomeDefer,
+// Text is empty when an acknowledgement went out before.
+func (a *Agent) Run(ctx context.Context, in support.TurnInput, record func(context.Context, support.Step) error) (support.Outcome, error) {
+	log := a.log.With(zap.String("customer_id", string(in.Customer)), zap.String("channel", string(in.Channel)), zap.Int64("turn", in.Turn))
+	limited, cancel := context.WithTimeout(ctx, a.cfg.RunTime)
+	defer cancel()
+	r := &run{
+		a: a, in: in, ctx: limited, caller: ctx, log: log, calls: map[string]int{}, allow: allowedIn(in), maxOutput: MaxOutput,
+		journal: journal{steps: in.Steps, record: record, replay: a.metrics.replayed.Inc},
+	}
+	out, err := r.turn()
+	var re *recordError
+	switch {
+	case errors.As(err, &re):
+		return support.Outcome{}, re.err
+	case ctx.Err() != nil:
+		return support.Outcome{}, fmt.Errorf("run turn %d of customer %s: %w", in.Turn, in.Customer, context.Cause(ctx))
+	case err != nil:
+		log.Error("turn failed by our own fault", zap.String("event_type", "turn_fault"), zap.Error(err))
+		return support.Outcome{}, fmt.Errorf("run turn %d of customer %s: %w", in.Turn, in.Customer, err)
+	}
+	a.metrics.turns.WithLabelValues(string(in.Channel), string(out.Kind), string(out.Reason)).Inc()
+	return out, nil
+}
+
+// run is the state of one run of a turn. All of it follows from the input and
+// the journal.
+type run struct {
+	a       *Agent
+	in      support.TurnInput
+	ctx     context.Context // ends with the run's time
+	caller  context.Context // what Run was given: a journal entry may outlast the run's time
+	log     *zap.Logger
+	journal journal
+	allow   allowed
+
+	items     []Item
+	sent      int // items that are in the journal
+	maxOutput int
+	modelRuns int
+	toolRuns  int
+	tokensIn  int
+	calls     map[string]int // by name and arguments
+	missed    int            // searches that found nothing
+	found     bool           // a search found something
+	reworded  bool           // one reply was refused for its content
+	shortened bool           // one reply was refused for its length
+	out       support.Outcome
+}
+
+func (r *run) turn() (support.Outcome, error) {
+	if unreadable(r.in) {
+		return r.escalate(support.ReasonUnreadable), nil
+	}
+	if reasons := Escalation(question(r.in)); len(reasons) > 0 {
+		return r.escalate(reasons...), nil
+	}
+	r.items = r.a.prompt(r.in, r.a.frame(r.framing(true)).room(r.in.Channel))
+	for nudged := false; ; {
+		resp, err := r.askModel()
+		if err != nil {
+			return r.degrade(err)
+		}
+		if resp.Refused {
+			return r.escalate(support.ReasonAgentDecision), nil
+		}
+		if resp.CutShort && r.maxOutput == MaxOutput {
+			r.maxOutput = 2 * MaxOutput // LL-06: once more with twice the room; what was cut is dropped
+			continue
+		}
+		if len(resp.Calls) == 0 {
+			if nudged {
+				return r.escalate(support.ReasonModelFailed), nil
+			}
+			nudged = true
+			r.items = append(r.items, resp.Opaque...)
+			if resp.Text != "" {
+				r.items = append(r.items, Item{Kind: ItemMessage, Role: "assistant", Text: resp.Text})
+			}
+			r.items = append(r.items, Item{Kind: ItemMessage, Role: "developer", Text: "Nothing was sent. Use a tool: send_response to answer, or escalate_to_human."})
+			continue
+		}
+		r.items = append(r.items, resp.Opaque...)
+		for _, call := range resp.Calls {
+			done, err := r.use(call)
+			if err != nil {
+				return r.degrade(err)
+			}
+			if done {
+				return r.out, nil
+			}
+		}
+	}
+}
+
+// framing is the frame of this turn's reply.
+func (r *run) framing(incomplete bool) framing {
+	return framing{channel: r.in.Channel, reference: r.in.Ticket.Reference, first: r.in.FirstReply, followUp: r.in.FollowUp, incomplete: incomplete}
+}
+
+// askModel makes the next model call, or takes it from the journal.
+func (r *run) askModel() (resp Response, err error) {
+	if r.modelRuns >= MaxModelCalls {
+		return resp, errLimit
+	}
+	r.modelRuns++
+	req := Request{System: r.a.system, Items: slices.Clone(r.items), Tools: r.a.defs, MaxOutput: r.maxOutput,
+		SafetyID: r.a.mac("safety", string(r.in.Customer)), Question: question(r.in), Channel: r.in.Channel}
+	estimate := tokens(req)
+	if r.tokensIn+estimate > MaxInputTokens {
+		return resp, errLimit
+	}
+	asked := askedWith{Constant: constantHash(r.a.system, r.a.defs), From: r.sent, Items: req.Items[r.sent:], MaxOutput: req.MaxOutput}
+	err = r.journal.do(r.caller, stepModel, r.a.cfg.Model.Name(), asked, &resp, func() (support.Step, error) {
+		var err error
+		if resp, err = r.a.ask(r.ctx, req); err != nil {
+			return support.Step{}, &modelAway{err}
+		}
+		r.a.metrics.tokens.WithLabelValues(string(r.in.Channel), "in").Add(float64(resp.TokensIn))
+		r.a.metrics.tokens.WithLabelValues(string(r.in.Channel), "out").Add(float64(resp.TokensOut))
+		r.a.metrics.cost.WithLabelValues(string(r.in.Channel)).Add(float64(resp.CostMicroUSD))
+		return support.Step{TokensIn: resp.TokensIn, TokensOut: resp.TokensOut, CostMicroUSD: resp.CostMicroUSD}, nil
+	})
+	r.sent = len(req.Items)
+	if resp.TokensIn > 0 {
+		estimate = resp.TokensIn
+	}
+	r.tokensIn += estimate
+	return resp, err
+}
+
+// modelAway and toolAway mark failures that are not our own.
+type modelAway struct{ err error }
+
+func (e *modelAway) Error() string { return e.err.Error() }
+func (e *modelAway) Unwrap() error { return e.err }
+
+type toolAway struct {
+	tool string
+	err  error
+}
+
+func (e *toolAway) Error() string { return e.tool + ": " + e.err.Error() }
+func (e *toolAway) Unwrap() error { return e.err }
+
+// use runs one call of a tool, or takes it from the journal, and heeds what it
+// made. done says that the turn has its outcome.
+func (r *run) use(call Call) (done bool, err error) {
+	if r.toolRuns++; r.toolRuns > MaxToolCalls {
+		return false, errLimit
+	}
+	key := call.Name + "\x00" + call.Arguments
+	if r.calls[key]++; r.calls[key] > MaxIdentical {
+		return false, errLimit
+	}
+	var res Result
+	name := clip(call.Name, 64)
+	err = r.journal.do(r.caller, stepTool, name, call, &res, func() (support.Step, error) {
+		var err error
+		res, err = r.execute(call)
+		return support.Step{}, err
+	})
+	if err != nil {
+		return false, err
+	}
+	r.items = append(r.items, Item{Kind: ItemCall, Call: &call}, Item{Kind: ItemResult, CallID: call.ID, Text: res.Content})
+	return r.heed(res)
+}
+
+// execute runs a tool. What is wrong with the call itself is a result for the
+// model; what is wrong with the tool is an error.
+func (r *run) execute(call Call) (Result, error) {
+	tool, ok := r.a.tools[call.Name]
+	if !ok {
+		r.a.metrics.tools.WithLabelValues("unknown", "refused").Inc()
+		return refusal("there is no such tool"), nil
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, r.a.cfg.AttemptTime)
+	defer cancel()
+	res, err := tool.Call(ctx, r.in, json.RawMessage(call.Arguments))
+	var bad *ArgumentError
+	switch {
+	case errors.As(err, &bad):
+		r.a.metrics.tools.WithLabelValues(call.Name, "refused").Inc()
+		return refusal(bad.Error()), nil
+	case err != nil:
+		r.a.metrics.tools.WithLabelValues(call.Name, "failed").Inc()
+		return Result{}, &toolAway{call.Name, err}
+	}
+	r.a.metrics.tools.WithLabelValues(call.Name, "ok").Inc()
+	if res.Intent != nil && res.Intent.Kind == IntentReply {
+		r.judge(&res)
+	}
+	return res, nil
+}
+
+func refusal(why string) Result {
+	content, _ := json.Marshal(map[string]string{"error": why}) // cannot fail: a map of strings
+	return Result{Content: string(content)}
+}
+
+// judge marks a reply that must not leave as it is and tells the model why. Each
+// of the two faults may be mended once.
+func (r *run) judge(res *Result) {
+	text := clean(res.Intent.Text)
+	reject := func(kind, why string) {
+		res.Rejected = kind
+		res.Content = refusal("not sent: " + why + ". Write it anew.").Content
+	}
+	room := r.a.frame(r.framing(true)).room(r.in.Channel)
+	switch why := r.a.checks.violation(text, r.allow); {
+	case text == "":
+		reject("content", "it is empty")
+	case why != "":
+		reject("content", why)
+	case Units(r.in.Channel, text) > room && !r.shortened:
+		reject("length", fmt.Sprintf("it is too long; write at most %d", room*8/10))
+	}
+}
+
+// heed lets a tool's result take effect on the turn.
+func (r *run) heed(res Result) (done bool, err error) {
+	if res.Search {
+		for _, h := range res.Hits {
+			r.allow.snippets = append(r.allow.snippets, h.Text)
+		}
+		r.found = r.found || len(res.Hits) > 0
+		if len(res.Hits) == 0 {
+			if r.missed++; r.missed == 2 && !r.found {
+				r.out = r.escalate(support.ReasonSearchFailed)
+				return true, nil
+			}
+		}
+	}
+	for _, ref := range res.Tickets {
+		r.allow.references[ref] = true
+	}
+	if res.Intent == nil {
+		return false, nil
+	}
+	switch in := res.Intent; in.Kind {
+	case IntentTicket:
+		r.out.Category, r.out.Priority = in.Category, in.Priority
+	case IntentVerify:
+		if !slices.Contains(r.out.Verify, in.Address) {
+			r.out.Verify = append(r.out.Verify, in.Address)
+		}
+	case IntentEscalate:
+		r.out = r.escalate(in.Reason)
+		if in.Urgency != "" {
+			r.out.Urgency = in.Urgency
+		}
+		return true, nil
+	case IntentReply:
+		return r.reply(res)
+	default:
+		return false, fmt.Errorf("heed a tool: unknown intent %q", in.Kind)
+	}
+	return false, nil
+}
+
+// reply ends the turn with an answer, or lets the model mend it once.
+func (r *run) reply(res Result) (done bool, err error) {
+	switch res.Rejected {
+	case "content":
+		if r.reworded {
+			r.out = r.escalate(support.ReasonOutput)
+			return true, nil
+		}
+		r.reworded = true
+		return false, nil
+	case "length":
+		r.shortened = true
+		return false, nil
+	}
+	text := clean(res.Intent.Text)
+	incomplete := !r.found || strings.ContainsAny(quoted.ReplaceAllString(text, " "), "?？؟") // it asks back
+	fr := r.a.frame(r.framing(incomplete))
+	if Units(r.in.Channel, text) > fr.room(r.in.Channel) {
+		incomplete = true
+		fr = r.a.frame(r.framing(true))
+	}
+	final, kept := fr.fit(r.in.Channel, text)
+	if kept < 0.7 {
+		final, _ = r.a.frame(r.framing(true)).fit(r.in.Channel, shortText)
+	}
+	r.out.Kind, r.out.Text, r.out.Units = support.OutcomeAnswer, final, Units(r.in.Channel, final)
+	r.out.Subject = r.subject()
+	return true, nil
+}
+
+// subject is the subject of a reply by e-mail.
+func (r *run) subject() string {
+	if r.in.Channel != support.Email || len(r.in.Inputs) == 0 {
+		return ""
+	}
+	s := strings.TrimSpace(r.in.Inputs[len(r.in.Inputs)-1].Subject)
+	if s == "" {
+		s = "Your message to " + r.a.cfg.Company
+	}
+	if !replySubject.MatchString(s) {
+		s = "Re: " + s
+	}
+	return s
+}
+
+// escalate is the outcome that hands the turn to a person. What was gathered for
+// the ticket stays.
+func (r *run) escalate(reasons ...support.Reason) support.Outcome {
+	f := r.framing(true)
+	f.handed = true
+	text, _ := r.a.frame(f).fit(r.in.Channel, r.a.acknowledgement(reasons[0], r.in.Person))
+	r.log.Error("escalated to a person", zap.String("event_type", "escalated"), zap.String("reason", string(reasons[0])))
+	return support.Outcome{Kind: support.OutcomeEscalate, Text: text, Subject: r.subject(), Units: Units(r.in.Channel, text), Reason: reasons[0], Also: reasons[1:],
+		Urgency: urgency(reasons), Category: r.out.Category, Priority: r.out.Priority, Verify: r.out.Verify}
+}

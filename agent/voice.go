@@ -1,0 +1,72 @@
+package agent
+
+import (
+	"fmt"
+
+	"fte/support"
+)
+
+// notices are the fixed texts; %s is when a person answers.
+var notices = map[support.Notice]string{
+	support.NoticeQuarantined: "Something went wrong while we worked on your message. It is not lost: a person from our team will answer you %s.",
+	support.NoticeHeld:        "Thank you, your message is with our team. A person will answer you %s.",
+	support.NoticeSwitchedOff: "Thank you, we have received your message. A person from our team will answer you %s.",
+	support.NoticeStillHeld:   "We are sorry: nobody has answered you yet as we had promised. Your message is not lost, and our team has been reminded. A person will write to you as soon as possible.",
+	support.NoticeOptOut:      "You will get no more messages from us here. Send START if you want to hear from us again.",
+}
+
+// Voice is a fixed text of the system, framed and counted for its channel. first
+// says that nothing of ours was sent in the conversation yet. It returns a zero
+// Text for notices that are never sent.
+func (a *Agent) Voice(n support.Notice, ch support.Channel, reference string, first bool) support.Text {
+	body, ok := notices[n]
+	if !ok {
+		return support.Text{}
+	}
+	switch n {
+	case support.NoticeOptOut:
+		return support.Text{Body: body, Units: Units(ch, body)}
+	case support.NoticeStillHeld:
+	default:
+		body = fmt.Sprintf(body, a.cfg.Promise)
+	}
+	text, _ := a.frame(framing{channel: ch, reference: reference, first: first, handed: true}).fit(ch, body)
+	return support.Text{Body: text, Units: Units(ch, text)}
+}
+
+// acknowledgements are what a customer is told when a person takes over, by
+// reason: first who (a %s), then by when. No text names a price or a payment.
+var acknowledgements = map[support.Reason]string{
+	support.ReasonPricing:      "%s who looks after plans and billing will answer you %s.",
+	support.ReasonRefund:       "I have passed this to billing. %s will look into it and answer you %s.",
+	support.ReasonLegal:        "I have passed this to the colleagues in charge of legal and privacy matters. %s will answer you %s.",
+	support.ReasonAngry:        "I am sorry about the trouble you have had. %s will look into it and answer you %s.",
+	support.ReasonHuman:        "Of course. %s will answer you here %s.",
+	support.ReasonSearchFailed: "I could not find a reliable answer in our help centre. %s will answer you %s.",
+	support.ReasonUnreadable:   "I cannot open attachments or recordings. %s will look at it and answer you %s.",
+}
+
+// safetyText is sent when somebody may come to harm, channels.md §10.2.
+const safetyText = "I am very sorry that you are going through this. I have alerted a person on our team. If you or someone else may be in danger, please call your local emergency number now (112 or 911), or reach out to someone close to you."
+
+// shortText replaces an answer that does not fit even when cut.
+const shortText = "The full answer is longer than fits in this message. Tell me which part matters most to you, and I will answer that first."
+
+// deferText is the acknowledgement of an outage, channels.md LL-13.
+const deferText = "Thank you, we have received your message. Our answer takes longer than usual; it will come here, you need not write again."
+
+// acknowledgement is the text for an escalation.
+func (a *Agent) acknowledgement(reason support.Reason, person string) string {
+	if reason == support.ReasonSafety {
+		return safetyText
+	}
+	who := "A person from our team"
+	if person != "" {
+		who = person + " from our team"
+	}
+	body, ok := acknowledgements[reason]
+	if !ok {
+		body = "This needs a closer look than I can give it. %s will answer you %s."
+	}
+	return fmt.Sprintf(body, who, a.cfg.Promise)
+}
