@@ -1,0 +1,360 @@
+package customer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"fte/support"
+)
+
+// Kind is how requests address customers' actors.
+const Kind = "customer"
+
+// Agent thinks about one turn. A model or a tool that fails is no error of Run:
+// the Outcome says what becomes of the turn then. An error is a fault of ours.
+type Agent interface {
+	// Run journals each step by record before the next one begins, and numbers
+	// them on from in.Steps. When record fails, Run returns its error.
+	Run(ctx context.Context, in support.TurnInput, record func(context.Context, support.Step) error) (support.Outcome, error)
+}
+
+// Handle is what an activation may do to itself; the cluster gives it.
+type Handle interface {
+	Post(msg any) bool
+	Busy(busy bool)
+	Stop()
+	Context() context.Context
+	Owner() string
+}
+
+// Config is what customers' actors need.
+type Config struct {
+	Store Store // required
+	Agent Agent // required
+	Voice Voice // required
+
+	// Promise is in what time a person answers, as the Voice says. Defaults to 4
+	// hours.
+	Promise time.Duration
+
+	// NewID makes a UUIDv7 in text form. Defaults to google/uuid's.
+	NewID func() string
+
+	Logger     *zap.Logger           // defaults to none
+	Registerer prometheus.Registerer // defaults to none
+
+	mono    func() time.Duration // the monotonic clock
+	pause   time.Duration        // before something is tried again that a dependency's absence prevented
+	limit   time.Duration        // of one run
+	metrics *metrics
+}
+
+// Actors makes the activations of customers.
+type Actors struct{ cfg Config }
+
+// New checks cfg and fills its defaults. It starts nothing.
+func New(cfg Config) (*Actors, error) {
+	if cfg.Store == nil || cfg.Agent == nil || cfg.Voice == nil {
+		return nil, errors.New("customer: Store, Agent and Voice are required")
+	}
+	if cfg.Promise <= 0 {
+		cfg.Promise = 4 * time.Hour
+	}
+	if cfg.NewID == nil {
+		cfg.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	if cfg.mono == nil {
+		start := time.Now()
+		cfg.mono = func() time.Duration { return time.Since(start) }
+	}
+	if cfg.pause == 0 {
+		cfg.pause = time.Second
+	}
+	if cfg.limit == 0 {
+		cfg.limit = runLimit
+	}
+	cfg.metrics = newMetrics(cfg.Registerer)
+	return &Actors{cfg: cfg}, nil
+}
+
+// Activate makes the actor of one customer. It reads nothing before the first
+// message.
+func (a *Actors) Activate(id string, self Handle) (*Actor, error) {
+	a.cfg.metrics.active.Inc()
+	return &Actor{cfg: &a.cfg, self: self, core: core{cfg: &a.cfg, id: support.CustomerID(id), owner: self.Owner()}}, nil
+}
+
+// Actor is one activation of a customer: the shell. Its methods are called one
+// at a time, never concurrently; the cluster's mailbox sees to that.
+type Actor struct {
+	core
+	cfg  *Config
+	self Handle
+
+	timer    *time.Timer
+	last     RunTurn            // the run under way, or the last one
+	cancel   context.CancelFunc // ends it; nil when none is under way
+	busy     bool
+	draining bool
+	runs     sync.WaitGroup
+}
+
+// The messages that an activation posts to itself.
+type (
+	posted struct { // an act that came back from an effect
+		act   Act
+		run   int
+		reply chan<- error // buffered; nil when nobody waits
+	}
+	again   struct{ run int } // a run that a dependency's absence ended
+	ended   struct{ run int } // a run that was cancelled
+	alarmed struct{}
+)
+
+// Receive answers one request of a Client.
+func (a *Actor) Receive(ctx context.Context, msg []byte) ([]byte, error) {
+	act, err := decode(msg)
+	if err != nil {
+		return encode(nil, err)
+	}
+	return encode(a.handle(ctx, act))
+}
+
+// Posted handles what an effect or the timer has to say.
+func (a *Actor) Posted(ctx context.Context, msg any) {
+	switch m := msg.(type) {
+	case alarmed:
+		a.handle(ctx, Wake{})
+	case again:
+		a.ended(m.run)
+		if a.state.Running && a.state.Run == m.run && !a.over {
+			a.run(a.last)
+		}
+		a.tell()
+	case ended:
+		a.ended(m.run)
+		a.tell()
+	case posted:
+		a.back(ctx, m)
+	}
+}
+
+// back handles an act of a run. Where the store is away the act waits: the State
+// is as it was, so that it still holds.
+func (a *Actor) back(ctx context.Context, m posted) {
+	if m.reply == nil {
+		a.ended(m.run)
+	}
+	_, err := a.handle(ctx, m.act)
+	switch {
+	case m.reply != nil:
+		m.reply <- err
+	case errors.Is(err, support.ErrUnavailable):
+		time.AfterFunc(a.cfg.pause, func() { a.self.Post(m) })
+	case err != nil && !errors.Is(err, support.ErrStale) && !errors.Is(err, support.ErrRetry):
+		a.cfg.Logger.Error("what a run said is not stored", zap.String("customer_id", string(a.id)), zap.Error(err))
+	}
+}
+
+// handle does the act, performs the effects and sets the timer.
+func (a *Actor) handle(ctx context.Context, act Act) (any, error) {
+	answer, effects, err := a.do(ctx, act)
+	for _, e := range effects {
+		switch e := e.(type) {
+		case RunTurn:
+			a.run(e)
+		case CancelTurn:
+			a.ended(e.Run)
+		}
+	}
+	a.tell()
+	if a.over {
+		a.self.Stop()
+		return answer, err
+	}
+	a.alarm(err)
+	return answer, err
+}
+
+// ended forgets a run, and ends it if it has not.
+func (a *Actor) ended(run int) {
+	if a.cancel != nil && a.last.Run == run {
+		a.cancel()
+		a.cancel = nil
+	}
+}
+
+// tell says whether a run is under way.
+func (a *Actor) tell() {
+	if busy := a.cancel != nil; busy != a.busy {
+		a.busy = busy
+		a.self.Busy(busy)
+	}
+}
+
+// alarm sets the activation's own timer, which is faster than the sweeper that
+// watches the durable one.
+func (a *Actor) alarm(err error) {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	at, ok := a.state.Deadline(a.now())
+	if !ok || !a.loaded {
+		return
+	}
+	in := max(at.Sub(a.now()), time.Millisecond)
+	if err != nil {
+		in = max(in, a.cfg.pause)
+	}
+	a.timer = time.AfterFunc(in, func() { a.self.Post(alarmed{}) })
+}
+
+// Drain ends what may end: no further run begins, the one under way may finish.
+func (a *Actor) Drain(context.Context) {
+	a.draining = true
+}
+
+// Stop ends the run under way and waits for it, as long as ctx allows.
+func (a *Actor) Stop(ctx context.Context) {
+	a.cfg.metrics.active.Dec()
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	if a.cancel != nil {
+		a.cancel()
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); a.runs.Wait() }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
+
+// run performs RunTurn in a goroutine; what it says is posted.
+func (a *Actor) run(r RunTurn) {
+	if a.state.Turn != nil && a.state.Turn.Turn == r.Turn {
+		r.Steps = slices.Clone(a.state.Turn.Steps)
+	}
+	a.last = r
+	if a.draining || a.over {
+		return // the next owner begins it
+	}
+	ctx, cancel := context.WithTimeout(a.self.Context(), a.cfg.limit)
+	a.cancel = cancel
+	a.runs.Go(func() {
+		defer cancel()
+		began := a.cfg.mono()
+		msg := a.attempt(ctx, r)
+		a.cfg.metrics.runs.Observe((a.cfg.mono() - began).Seconds())
+		if _, wait := msg.(again); wait {
+			select {
+			case <-time.After(a.cfg.pause):
+			case <-a.self.Context().Done():
+			}
+		}
+		a.self.Post(msg)
+	})
+}
+
+// attempt is one run of the turn: what it came to, or why not.
+func (a *Actor) attempt(ctx context.Context, r RunTurn) any {
+	type result struct {
+		outcome support.Outcome
+		err     error
+	}
+	var away atomic.Bool // the store was: no fault of the message
+	out := make(chan result, 1)
+	a.runs.Go(func() {
+		var res result
+		defer func() {
+			if p := recover(); p != nil {
+				res.err = fmt.Errorf("panic: %T", p) // its value may hold a customer's text
+				a.cfg.Logger.Error("turn panicked", zap.String("customer_id", string(a.id)), zap.Int64("turn", r.Turn), zap.Stack("stack"))
+			}
+			out <- res
+		}()
+		in, err := a.input(ctx, r)
+		if err != nil {
+			res.err = err
+			return
+		}
+		res.outcome, res.err = a.cfg.Agent.Run(ctx, in, func(ctx context.Context, s support.Step) error {
+			err := a.record(ctx, StepDone{Turn: r.Turn, Run: r.Run, Step: s})
+			away.Store(errors.Is(err, support.ErrUnavailable))
+			return err
+		})
+	})
+	var res result
+	select {
+	case res = <-out:
+	case <-ctx.Done():
+		res.err = fmt.Errorf("run of turn %d: %w", r.Turn, ctx.Err())
+	}
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ended{run: r.Run}
+	case res.err == nil:
+		return posted{run: r.Run, act: TurnDone{Turn: r.Turn, Run: r.Run, Outcome: res.outcome}}
+	case away.Load(), errors.Is(res.err, support.ErrUnavailable), errors.Is(res.err, support.ErrRetry):
+		a.cfg.Logger.Warn("run ended, to be begun again", zap.String("customer_id", string(a.id)), zap.Int64("turn", r.Turn), zap.Error(res.err))
+		return again{run: r.Run}
+	}
+	a.cfg.Logger.Warn("run failed", zap.String("customer_id", string(a.id)), zap.Int64("turn", r.Turn), zap.Error(res.err))
+	return posted{run: r.Run, act: TurnFailed{Turn: r.Turn, Run: r.Run, Why: why(res.err)}}
+}
+
+// why is a reason fit for a row: no error's text, which may quote a customer.
+func why(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "the run took too long"
+	}
+	return "the run failed"
+}
+
+// input reads what the agent may know.
+func (a *Actor) input(ctx context.Context, r RunTurn) (support.TurnInput, error) {
+	inputs, err := a.cfg.Store.Messages(ctx, a.id, r.Inputs)
+	if err != nil {
+		return support.TurnInput{}, fmt.Errorf("read the inputs of turn %d: %w", r.Turn, err)
+	}
+	history, err := a.cfg.Store.History(ctx, a.id, r.Scope)
+	if err != nil {
+		return support.TurnInput{}, fmt.Errorf("read the history for turn %d: %w", r.Turn, err)
+	}
+	history = slices.DeleteFunc(history, func(m support.Message) bool {
+		return m.Customer == a.id && slices.Contains(r.Inputs, m.Seq)
+	})
+	return support.TurnInput{
+		Customer: a.id, Turn: r.Turn, Channel: r.Scope.Channel, Ticket: r.Ticket, Inputs: inputs, History: history, Steps: r.Steps,
+		Scope: r.Scope, FirstReply: r.First, FollowUp: r.FollowUp, Waited: r.Waited,
+	}, nil
+}
+
+// record has a step committed in the mailbox and waits for it.
+func (a *Actor) record(ctx context.Context, s StepDone) error {
+	reply := make(chan error, 1)
+	if !a.self.Post(posted{act: s, reply: reply}) {
+		return fmt.Errorf("journal step %d of turn %d: %w", s.Step.Step, s.Turn, support.ErrStale)
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.self.Context().Done():
+		return fmt.Errorf("journal step %d of turn %d: %w", s.Step.Step, s.Turn, support.ErrStale)
+	}
+}

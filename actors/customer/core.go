@@ -1,0 +1,239 @@
+package customer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"fte/support"
+)
+
+// Store is what the actor needs from storage. Every error that is not one of
+// support's says that the commit or the read was refused and wrote nothing.
+type Store interface {
+	// Load reads a customer, consistently. support.ErrNotFound, ErrUnavailable.
+	Load(ctx context.Context, id support.CustomerID) (support.Snapshot, error)
+	// Commit writes all of it or nothing. support.ErrFenced, ErrUnknownCommit,
+	// ErrUnavailable, ErrTooLate, a *support.DuplicateError.
+	Commit(ctx context.Context, c support.Commit) (support.Committed, error)
+	// History is the last messages that the scope allows, oldest first.
+	History(ctx context.Context, id support.CustomerID, scope support.Scope) ([]support.Message, error)
+	// Messages reads messages by their seqs, in their order.
+	Messages(ctx context.Context, id support.CustomerID, seqs []int64) ([]support.Message, error)
+	// Held reads the inbound messages whose outcome is held, by seq.
+	Held(ctx context.Context, id support.CustomerID) ([]support.Message, error)
+	// Unhandled reads the rows that ended badly and that nobody dealt with.
+	Unhandled(ctx context.Context, id support.CustomerID) ([]support.Outbound, error)
+}
+
+// core is the actor without its goroutines: it loads, decides, commits and
+// becomes. What it returns is still to be performed.
+type core struct {
+	cfg   *Config
+	id    support.CustomerID
+	owner string
+
+	loaded bool
+	over   bool // fenced, or the outcome of a commit is unknown: only a reload helps
+	state  State
+
+	// The database's clock was base when the monotonic clock was at.
+	base time.Time
+	at   time.Duration
+}
+
+// now is the database's clock, as far as this process knows it.
+func (c *core) now() time.Time { return c.base.Add(c.cfg.mono() - c.at) }
+
+func (c *core) sync(now time.Time) { c.base, c.at = now, c.cfg.mono() }
+
+// do handles one act, after loading the customer if this is the first. Effects
+// are to be performed whether or not there is an error. Once over, everything is
+// answered support.ErrRetry.
+func (c *core) do(ctx context.Context, act Act) (answer any, effects []Effect, err error) {
+	if c.over {
+		return nil, nil, fmt.Errorf("customer %s is loaded anew: %w", c.id, support.ErrRetry)
+	}
+	if !c.loaded {
+		if effects, err = c.load(ctx); err != nil {
+			return nil, effects, err
+		}
+	}
+	prior, act, err := c.prepare(ctx, act)
+	effects = append(effects, prior...)
+	if err != nil {
+		return nil, effects, err
+	}
+	answer, more, err := c.apply(ctx, act)
+	return answer, append(effects, more...), err
+}
+
+// load begins: it reads the customer and takes up what the last owner left.
+func (c *core) load(ctx context.Context) ([]Effect, error) {
+	snap, err := c.cfg.Store.Load(ctx, c.id)
+	if err != nil {
+		return nil, fmt.Errorf("load customer %s: %w", c.id, err)
+	}
+	if c.state, err = Load(snap, c.owner); err != nil {
+		return nil, err
+	}
+	c.sync(snap.Now)
+	c.loaded = true
+	var effects []Effect
+	if c.state.Turn != nil || len(c.state.Queue) > 0 {
+		if _, effects, err = c.apply(ctx, Resume{}); err != nil {
+			c.loaded = false // nothing was written: the next message begins again
+			return nil, err
+		}
+	}
+	more, err := c.failed(ctx, snap.Failed)
+	return append(effects, more...), err
+}
+
+// failed deals with replies that ended badly.
+func (c *core) failed(ctx context.Context, rows []support.Outbound) (effects []Effect, err error) {
+	for _, o := range rows {
+		_, more, err := c.apply(ctx, SendFailed{Row: o})
+		effects = append(effects, more...)
+		if err != nil {
+			return effects, err
+		}
+	}
+	return effects, nil
+}
+
+// prepare reads what an act needs to know, and takes over where a person replies
+// whom nobody prevents.
+func (c *core) prepare(ctx context.Context, act Act) (effects []Effect, _ Act, err error) {
+	held := func() (ms []support.Message) {
+		if err == nil {
+			ms, err = c.cfg.Store.Held(ctx, c.id)
+		}
+		return ms
+	}
+	switch a := act.(type) {
+	case Wake:
+		if a.Swept {
+			rows, err := c.cfg.Store.Unhandled(ctx, c.id)
+			if err != nil {
+				return nil, nil, fmt.Errorf("wake customer %s: %w", c.id, err)
+			}
+			if effects, err = c.failed(ctx, rows); err != nil {
+				return effects, nil, err
+			}
+		}
+		if r := c.state.Recheck; r != nil && !r.Due.After(c.now()) {
+			a.Held = held()
+		}
+		act = a
+	case PersonReply:
+		if c.state.replied(a.Key) > 0 {
+			break
+		}
+		if c.state.Mode != support.ModePerson {
+			if _, effects, err = c.apply(ctx, TakeOver{Person: a.Person}); err != nil {
+				return effects, nil, err
+			}
+		}
+		a.Held = held()
+		act = a
+	case Release:
+		a.Held = held()
+		act = a
+	case Resolve:
+		a.Held = held()
+		act = a
+	}
+	if err != nil {
+		return effects, nil, fmt.Errorf("read what customer %s waits for: %w", c.id, err)
+	}
+	return effects, act, nil
+}
+
+// apply decides, commits and becomes.
+func (c *core) apply(ctx context.Context, act Act) (any, []Effect, error) {
+	return c.try(ctx, act, false)
+}
+
+func (c *core) try(ctx context.Context, act Act, mute bool) (any, []Effect, error) {
+	d := Decide(c.state, Command{
+		Now: c.now(), NewTicket: c.cfg.NewID(), NewConversation: c.cfg.NewID(), Voice: c.cfg.Voice, Promise: c.cfg.Promise, Mute: mute, Do: act,
+	})
+	if d.Err != nil {
+		return nil, nil, d.Err
+	}
+	if d.Commit == nil {
+		c.state = d.Next
+		return d.Answer, d.Effects, nil
+	}
+	done, err := c.cfg.Store.Commit(ctx, *d.Commit)
+	c.cfg.metrics.commit(err)
+	if err != nil {
+		return c.refused(ctx, act, mute, err)
+	}
+	c.state = d.Next
+	c.state.Version = done.Version
+	c.sync(done.Now)
+	return c.stopped(d.Answer, done.Stopped), d.Effects, nil
+}
+
+// stopped notes which of the agent's rows a take-over found on their way, and
+// tells the person.
+func (c *core) stopped(answer any, rows []support.Outbound) any {
+	took, ok := answer.(TakenOver)
+	if !ok {
+		return answer
+	}
+	c.state.Stopping, took.OnItsWay = nil, []string{}
+	for _, o := range rows {
+		if o.State != support.OutCancelled {
+			c.state.Stopping = append(c.state.Stopping, o.Seq)
+			took.OnItsWay = append(took.OnItsWay, o.Key())
+		}
+	}
+	return took
+}
+
+// refused says what a commit that did not happen means for the act. The State is
+// as it was.
+func (c *core) refused(ctx context.Context, act Act, mute bool, err error) (any, []Effect, error) {
+	var dup *support.DuplicateError
+	switch {
+	case errors.Is(err, support.ErrFenced), errors.Is(err, support.ErrUnknownCommit), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		// Another activation owns the customer, or nobody knows what is stored:
+		// never go on, and never try again, from memory.
+		c.over = true
+		return nil, nil, fmt.Errorf("%w: commit customer %s at version %d: %w", support.ErrRetry, c.id, c.state.Version, err)
+	case errors.As(err, &dup):
+		return c.duplicate(act, dup)
+	case errors.Is(err, support.ErrUnavailable), errors.Is(err, support.ErrTooLate):
+		return nil, nil, err
+	}
+	log := c.cfg.Logger.With(zap.String("customer_id", string(c.id)), zap.Int64("version", c.state.Version), zap.Error(err))
+	if t, ok := act.(TurnDone); ok {
+		log.Warn("turn's commit refused", zap.Int64("turn", t.Turn))
+		return c.try(ctx, TurnFailed{Turn: t.Turn, Run: t.Run, Why: "its commit was refused"}, false)
+	}
+	if !mute {
+		log.Warn("commit refused, trying without a text of the system")
+		return c.try(ctx, act, true)
+	}
+	return nil, nil, fmt.Errorf("commit customer %s at version %d: %w", c.id, c.state.Version, err)
+}
+
+// duplicate answers an act that happened before with what it led to then.
+func (c *core) duplicate(act Act, dup *support.DuplicateError) (any, []Effect, error) {
+	switch act.(type) {
+	case Deliver:
+		return Delivered{Customer: dup.Customer, Seq: dup.Seq}, nil, nil
+	case PersonReply:
+		if dup.Customer == c.id {
+			return Replied{Key: support.Key(dup.Customer, dup.Seq)}, nil, nil
+		}
+		return nil, nil, fmt.Errorf("reply: the key was used for another customer: %w", support.ErrConflict)
+	}
+	return nil, nil, dup
+}

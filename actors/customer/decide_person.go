@@ -1,0 +1,324 @@
+package customer
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"fte/support"
+)
+
+// TakeOver gives the customer to a person. Nothing of the agent leaves after it
+// until Release, save what the answer, TakenOver, lists.
+type TakeOver struct {
+	Person string `json:"person"`
+}
+
+// TakenOver says who answers now and which of the agent's replies were already
+// on their way.
+type TakenOver struct {
+	Mode     support.Mode `json:"mode"`
+	OnItsWay []string     `json:"on_its_way"`
+}
+
+// PersonReply is an answer by a person, who holds the customer. Key makes it
+// idempotent. The answer is Replied.
+type PersonReply struct {
+	Person  string            `json:"person"`
+	Text    string            `json:"text"`
+	Units   int               `json:"units"`
+	Key     string            `json:"key"`
+	Channel support.Channel   `json:"channel,omitempty"` // default: the ticket's
+	Ticket  string            `json:"ticket,omitempty"`  // default: of the last message that nobody answered
+	Held    []support.Message `json:"-"`                 // what nobody answered; the shell reads it
+}
+
+// Replied says what a person's reply is called and when it leaves.
+type Replied struct {
+	Key      string    `json:"key"`
+	LeavesAt time.Time `json:"leaves_at,omitzero"`
+}
+
+// Undo takes a person's reply back before it leaves.
+type Undo struct {
+	Seq int64 `json:"seq"`
+}
+
+// Release gives the customer back to the agent. AnswerHeld says whether what
+// nobody answered still needs an answer.
+type Release struct {
+	AnswerHeld bool              `json:"answer_held"`
+	Held       []support.Message `json:"-"`
+}
+
+// Resolve ends a ticket, by a person.
+type Resolve struct {
+	Ticket string            `json:"ticket"`
+	Note   string            `json:"note,omitempty"`
+	Held   []support.Message `json:"-"`
+}
+
+func (t TakeOver) decide(x *change) {
+	if x.Mode == support.ModePerson && x.HeldBy != t.Person {
+		x.err = fmt.Errorf("take over from %s: %w", x.HeldBy, support.ErrConflict)
+		return
+	}
+	if t.Person == "" {
+		x.err = fmt.Errorf("take over: nobody is named: %w", support.ErrMalformed)
+		return
+	}
+	// Repeated by the same person it says again what is on its way.
+	x.write().StopAgent = true
+	x.answer = TakenOver{Mode: support.ModePerson}
+	if x.Hold == nil {
+		x.Hold = &Hold{Promise: x.Now.Add(x.Promise)}
+	}
+	x.Hold.Sign = x.Now
+	if x.Mode == support.ModePerson {
+		return
+	}
+	x.Mode, x.HeldBy, x.Recheck = support.ModePerson, t.Person, nil
+	if x.Turn != nil {
+		x.setStatus(x.Current.Ticket, support.TicketHeld)
+		x.end(support.TurnAbandoned, "", 0, "a person took over")
+	}
+	x.abandonQueue("a person took over")
+	x.event(support.TopicEvents, "customer.taken_over", map[string]string{"person": t.Person})
+}
+
+// hold files what comes for a person from now on. acked says that the customer
+// was told.
+func (x *change) hold(acked bool) {
+	x.write()
+	if x.Hold == nil {
+		x.Hold = &Hold{Promise: x.Now.Add(x.Promise)}
+	}
+	x.Hold.Acked = x.Hold.Acked || acked
+	if x.Mode != support.ModeBot {
+		return
+	}
+	x.Mode, x.Recheck = support.ModeHeld, nil
+	x.abandonQueue("a person will answer")
+	x.event(support.TopicEvents, "customer.held", map[string]string{})
+}
+
+// abandonQueue puts the inputs that wait without a turn into one that is
+// abandoned: they read held from now on, not open.
+func (x *change) abandonQueue(why string) {
+	var seqs []int64
+	for _, g := range x.Queue {
+		seqs = append(seqs, g.Seqs...)
+		if t := x.ticket(g.Ticket); t != nil && t.Status == support.TicketOpen {
+			x.setStatus(g.Ticket, support.TicketHeld)
+		}
+	}
+	x.Queue = nil
+	if len(seqs) > 0 {
+		slices.Sort(seqs)
+		x.newTurn(support.Turn{By: support.ByAgent, Inputs: seqs, State: support.TurnAbandoned, Reason: why})
+	}
+}
+
+func (p PersonReply) decide(x *change) {
+	if seq := x.replied(p.Key); seq > 0 {
+		x.answer = Replied{Key: support.Key(x.ID, seq)}
+		return
+	}
+	if p.Person == "" || p.Key == "" || p.Text == "" {
+		x.err = fmt.Errorf("reply without a person, a key or a text: %w", support.ErrMalformed)
+		return
+	}
+	if x.Mode != support.ModePerson || x.HeldBy != p.Person {
+		x.err = fmt.Errorf("reply as %s while %s holds: %w", p.Person, x.HeldBy, support.ErrConflict)
+		return
+	}
+	r, err := x.address(p)
+	if err != nil {
+		x.err = err
+		return
+	}
+	if !fits(support.Text{Body: p.Text, Units: p.Units}, r) {
+		x.err = fmt.Errorf("reply with %d units on %s: %w", p.Units, r.Channel, support.ErrTooLong)
+		return
+	}
+	g := Group{Route: r, Lowest: r.Level, First: x.Now, Due: x.Now}
+	for _, m := range p.Held {
+		if m.Ticket == r.Ticket {
+			g.Seqs = append(g.Seqs, m.Seq)
+			g.Lowest = min(g.Lowest, m.Level)
+		}
+	}
+	slices.Sort(g.Seqs)
+	t := x.newTurn(support.Turn{By: support.ByPerson, Inputs: g.Seqs, State: support.TurnDone, Outcome: support.PersonAnswer, Reason: p.Person})
+	seq := x.say(support.KindPerson, support.ByPerson, r, t.Turn, g.Lowest, support.Text{Body: p.Text, Units: p.Units}, "")
+	x.out.Messages[len(x.out.Messages)-1].ExternalID = p.Key
+	t.ReplySeq = seq
+	x.putTurn(t, true)
+	x.setStatus(r.Ticket, support.TicketHeld)
+	x.Hold.Sign = x.Now
+	leaves := x.Now.Add(undoTime)
+	x.Undo = append(x.Undo, Undoable{Seq: seq, Leaves: leaves, Group: g})
+	x.Replies = append(x.Replies[max(0, len(x.Replies)-3):len(x.Replies):len(x.Replies)], Reply{Key: p.Key, Seq: seq})
+	x.answer = Replied{Key: support.Key(x.ID, seq), LeavesAt: leaves}
+}
+
+// replied is the seq of a person's recent reply by its key, 0 if there is none.
+func (s *State) replied(key string) int64 {
+	for _, r := range s.Replies {
+		if r.Key == key {
+			return r.Seq
+		}
+	}
+	return 0
+}
+
+// address is where a person's reply goes.
+func (x *change) address(p PersonReply) (Route, error) {
+	id := p.Ticket
+	if id == "" && len(p.Held) > 0 {
+		id = p.Held[len(p.Held)-1].Ticket
+	}
+	r, ok := x.Routes[id]
+	if !ok && p.Ticket != "" {
+		return Route{}, fmt.Errorf("reply on ticket %s, which is not open: %w", id, support.ErrNotFound)
+	}
+	if !ok {
+		r = latest(x.Routes, x.Channels)
+	}
+	if p.Channel != "" && p.Channel != r.Channel {
+		ticket := r.Ticket
+		if r, ok = x.Channels[p.Channel]; !ok {
+			return Route{}, fmt.Errorf("reply on %s, where the customer never wrote: %w", p.Channel, support.ErrConflict)
+		}
+		r.Ticket = ticket
+	}
+	if r.Channel == "" {
+		return Route{}, fmt.Errorf("reply to a customer who never wrote: %w", support.ErrConflict)
+	}
+	if x.ticket(r.Ticket) == nil {
+		t := x.newTicket(r.Channel, r.Thread)
+		x.putTicket(*t, true)
+		r.Ticket = t.ID
+		x.route(r)
+	}
+	return r, nil
+}
+
+// latest is the route of the last message: of the open tickets, else of any.
+func latest(tickets map[string]Route, channels map[support.Channel]Route) (last Route) {
+	for _, r := range tickets {
+		if last.Channel == "" || r.At.After(last.At) || r.At.Equal(last.At) && r.Ticket > last.Ticket {
+			last = r
+		}
+	}
+	for _, r := range channels {
+		if last.Channel == "" || len(tickets) == 0 && r.At.After(last.At) {
+			last = r
+		}
+	}
+	return last
+}
+
+func (u Undo) decide(x *change) {
+	i := slices.IndexFunc(x.Undo, func(o Undoable) bool { return o.Seq == u.Seq })
+	if i < 0 {
+		x.err = fmt.Errorf("undo %s: %w", support.Key(x.ID, u.Seq), support.ErrTooLate)
+		return
+	}
+	x.write().Undo = u.Seq
+	if g := x.Undo[i].Group; x.Mode == support.ModeBot && len(g.Seqs) > 0 {
+		x.Queue = enqueue(x.Queue, g) // nobody holds any more: the agent answers
+	}
+	x.Undo = slices.Delete(x.Undo, i, i+1)
+	x.sign()
+	x.event(support.TopicEvents, "reply.undone", map[string]string{"key": support.Key(x.ID, u.Seq)})
+}
+
+func (r Release) decide(x *change) {
+	if x.Mode == support.ModeBot {
+		return
+	}
+	if !r.AnswerHeld {
+		x.settle(r.Held, "released")
+		r.Held = nil
+	}
+	x.release(r.Held)
+}
+
+// release gives the customer back to the agent, which answers what waits.
+func (x *change) release(held []support.Message) {
+	x.write()
+	for _, t := range slices.Clone(x.Tickets) {
+		x.setStatus(t.ID, support.TicketOpen)
+	}
+	x.Mode, x.HeldBy, x.Hold = support.ModeBot, "", nil
+	x.requeue(held)
+	if len(x.Stopping) > 0 {
+		x.Recheck = &Recheck{Due: x.Now.Add(recheckFirst), Every: recheckFirst, Until: x.Now.Add(recheckUntil)}
+	}
+	x.event(support.TopicEvents, "customer.released", map[string]string{})
+}
+
+// requeue gives the agent what nobody answered and what it does not have yet.
+func (x *change) requeue(held []support.Message) {
+	for _, m := range held {
+		has := func(g Group) bool { return slices.Contains(g.Seqs, m.Seq) }
+		if !slices.ContainsFunc(x.Queue, has) && (x.Current == nil || !has(*x.Current)) {
+			x.Queue = enqueue(x.Queue, groupOf(m, x.Now))
+		}
+	}
+}
+
+// settle ends what nobody answered in a person's turn without a reply.
+func (x *change) settle(held []support.Message, why string) {
+	if len(held) == 0 {
+		return
+	}
+	var seqs []int64
+	for _, m := range held {
+		seqs = append(seqs, m.Seq)
+	}
+	slices.Sort(seqs)
+	x.newTurn(support.Turn{By: support.ByPerson, Inputs: seqs, State: support.TurnDone, Outcome: support.PersonAnswer, Reason: why})
+}
+
+func (r Resolve) decide(x *change) {
+	t := x.ticket(r.Ticket)
+	if t == nil {
+		x.err = fmt.Errorf("resolve ticket %s, which is not open: %w", r.Ticket, support.ErrNotFound)
+		return
+	}
+	if x.Current != nil && x.Current.Ticket == r.Ticket || slices.ContainsFunc(x.Queue, func(g Group) bool { return g.Ticket == r.Ticket }) {
+		x.err = fmt.Errorf("resolve ticket %s, which the agent is answering: %w", r.Ticket, support.ErrConflict)
+		return
+	}
+	n := *t
+	n.Status, n.ResolvedBy = support.TicketResolved, "person"
+	x.putTicket(n, false)
+	mine, others := split(r.Held, func(m support.Message) bool { return m.Ticket == r.Ticket })
+	x.settle(mine, r.Note)
+	x.sign()
+	x.event(support.TopicEvents, "ticket.resolved", map[string]string{"ticket_id": r.Ticket})
+	escalated := slices.ContainsFunc(x.Tickets, func(t support.Ticket) bool { return t.Status == support.TicketEscalated })
+	if x.Mode == support.ModeHeld && !escalated {
+		x.release(others)
+	}
+}
+
+// sign notes a sign of life of the person who holds.
+func (x *change) sign() {
+	if x.Mode == support.ModePerson && x.Hold != nil {
+		x.Hold.Sign = x.Now
+	}
+}
+
+func split[T any](all []T, is func(T) bool) (yes, no []T) {
+	for _, v := range all {
+		if is(v) {
+			yes = append(yes, v)
+		} else {
+			no = append(no, v)
+		}
+	}
+	return yes, no
+}
