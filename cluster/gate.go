@@ -256,7 +256,7 @@ func (g *gate) depth(key identity) (int, bool) {
 }
 
 // codeAbsent answers a request that only an active identity should answer.
-const codeAbsent = "absent"
+const codeAbsent = "cluster: absent"
 
 // refuse is an answer of the machinery, not of a grain.
 func refuse(code, text string) *clusterpb.Envelope {

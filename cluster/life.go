@@ -99,9 +99,10 @@ func (n *Node) Drain(ctx context.Context) error {
 	if n.drained.Swap(true) {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Lease) // a table that is away delays nothing else
+	defer cancel()
 	ok, err := n.cfg.Membership.Change(ctx, n.cfg.Cluster, n.ID(), StateDraining, "")
 	if err != nil {
-		// The table is away: the others will notice by the lease, if not before.
 		n.log.Warn("drain not announced", zap.Error(err))
 	} else if !ok && n.state() != StateDraining {
 		return fmt.Errorf("drain: %w", n.endedOr(errors.New("this member is not active")))
@@ -137,18 +138,27 @@ func (n *Node) Release(ctx context.Context) error {
 // Leave ends the membership and everything that runs here. It is called last, when
 // the outbox has stopped too.
 func (n *Node) Leave(ctx context.Context) error {
-	err := n.Drain(ctx) // no state is left out
-	if err == nil {
-		if _, err = n.cfg.Membership.Change(ctx, n.cfg.Cluster, n.ID(), StateLeft, ""); err != nil {
-			err = fmt.Errorf("leave: %w", err)
-		}
-	}
+	err := n.announceLeft(ctx)
 	n.finish(errLeft)
 	n.running.Wait()
 	if e := n.Err(); e != nil {
 		return e
 	}
 	return err
+}
+
+// announceLeft takes the row to left; through draining, for no state is left out,
+// if the table was away when that should have been announced.
+func (n *Node) announceLeft(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Lease)
+	defer cancel()
+	n.drained.Store(true)
+	for _, to := range []string{StateDraining, StateLeft} {
+		if _, err := n.cfg.Membership.Change(ctx, n.cfg.Cluster, n.ID(), to, ""); err != nil {
+			return fmt.Errorf("leave: %w", err)
+		}
+	}
+	return nil
 }
 
 // finish ends everything, once.

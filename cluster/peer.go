@@ -60,7 +60,7 @@ func (ps *peers) follow(v *View) {
 		if _, ok := v.Member(id); !ok {
 			p.stop()
 			delete(ps.all, id)
-			ps.n.transport.lost(address(p.member.Host, p.member.Port))
+			ps.n.transport.forsake(address(p.member.Host, p.member.Port))
 		}
 	}
 	for _, m := range v.Members {
@@ -127,8 +127,8 @@ func (p *peer) run(ctx context.Context) {
 
 // look is one round: ping, and if that fails, find out how dead it is.
 func (p *peer) look(ctx context.Context) {
-	// A member that is not up is connected to before it is pinged: the library
-	// sleeps two seconds over a connection that fails.
+	// A member that is not up is connected to before it is pinged: a refusal tells
+	// more than a ping that is not answered.
 	if p.up.Load() || p.accepts(ctx) {
 		if p.ping(ctx) {
 			p.refusals, p.since = 0, time.Time{}

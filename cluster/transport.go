@@ -40,8 +40,9 @@ type transport struct {
 	remote *remote.Remote
 	last   atomic.Uint64
 
-	mu      sync.Mutex // guards pending
+	mu      sync.Mutex // guards what follows
 	pending map[uint64]*pending
+	streams map[*context.CancelFunc]string // to the address each goes to
 }
 
 // pending is a request whose answer has not come.
@@ -51,7 +52,7 @@ type pending struct {
 }
 
 func newTransport(n *Node) *transport {
-	return &transport{n: n, pending: map[uint64]*pending{}}
+	return &transport{n: n, pending: map[uint64]*pending{}, streams: map[*context.CancelFunc]string{}}
 }
 
 // listen opens the listener and returns the address others reach it at.
@@ -77,8 +78,11 @@ func (t *transport) listen() (host string, port int, err error) {
 	rc := remote.Configure(cfg.Host, cfg.Port, remote.WithAdvertisedHost(address(host, port)),
 		// By default a burst makes one batch of 4 MiB and fails, and each peer's queue takes 16 MB.
 		remote.WithEndpointWriterBatchSize(64), remote.WithEndpointWriterQueueSize(1024),
-		remote.WithServerOptions(t.serverOptions()...), remote.WithDialOptions(t.dialOptions()...))
-	rc.MaxRetryCount = 1 // each failed try sleeps two seconds; our own retries come sooner
+		remote.WithServerOptions(t.serverOptions()...), remote.WithDialOptions(t.dialOptions()...),
+		// The library sleeps two seconds over a connection that was refused. So it
+		// waits instead until there is one, or until follow gives the address up.
+		remote.WithCallOptions(grpc.WaitForReady(true)))
+	rc.MaxRetryCount = 1
 
 	system := t.n.system
 	system.ProcessRegistry.Add(process(t.request), gateName)
@@ -123,12 +127,47 @@ func (t *transport) dialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithNoProxy(),
+		grpc.WithStreamInterceptor(t.open),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return t.n.cfg.Dial(ctx, "tcp", addr) }),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 300 * time.Millisecond},
 			MinConnectTimeout: time.Second,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 2 * time.Second, PermitWithoutStream: true}),
+	}
+}
+
+// open opens a stream to a member in a context that forsake can end: the library
+// opens it, waits for its first answer and writes to it without any time limit.
+func (t *transport) open(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string,
+	streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	t.mu.Lock()
+	t.streams[&cancel] = cc.Target()
+	t.mu.Unlock()
+	context.AfterFunc(ctx, func() {
+		t.mu.Lock()
+		delete(t.streams, &cancel)
+		t.mu.Unlock()
+	})
+	s, err := streamer(ctx, desc, cc, method, opts...)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	context.AfterFunc(s.Context(), cancel)
+	return s, nil
+}
+
+// forsake ends the streams to an address, or with "" all: the member has ended.
+func (t *transport) forsake(address string) {
+	t.lost(address)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for cancel, to := range t.streams {
+		if to == address || address == "" {
+			(*cancel)()
+		}
 	}
 }
 
@@ -140,6 +179,7 @@ func denyUnary(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (
 
 // close ends all connections at once.
 func (t *transport) close() {
+	t.forsake("")
 	if t.remote != nil {
 		t.remote.Shutdown(false)
 	}
@@ -152,7 +192,7 @@ func (t *transport) ask(ctx context.Context, to Member, env *clusterpb.Envelope)
 	id := t.last.Add(1)
 	msg := &clusterpb.Envelope{
 		Id: id, Op: env.Op, Kind: env.Kind, Identity: env.Identity, Body: env.Body,
-		Resident: env.Resident, Target: env.Target, View: t.n.View().Number,
+		Resident: env.Resident, Target: env.Target, View: t.n.View().Number, Receiver: to.ID,
 	}
 	t.mu.Lock()
 	t.pending[id] = p
@@ -175,12 +215,12 @@ func (t *transport) ask(ctx context.Context, to Member, env *clusterpb.Envelope)
 	}
 }
 
-// lost gives up on what an address has not answered.
+// lost gives up on what an address, or with "" any, has not answered.
 func (t *transport) lost(address string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, p := range t.pending {
-		if p.address == address {
+		if p.address == address || address == "" {
 			delete(t.pending, id)
 			close(p.answer)
 		}
@@ -208,6 +248,9 @@ func (t *transport) request(env *clusterpb.Envelope, sender *actor.PID) {
 		t.n.system.Root.Send(sender, r)
 	}
 	switch {
+	case env.Receiver != t.n.ID():
+		// It waited for an incarnation before us, and is old.
+		go answer(refuse(CodeRetry, "meant for another member"))
 	case env.Target != "" && env.Target != t.n.ID():
 		go t.n.pass(env, answer)
 	case env.Op == clusterpb.Envelope_PING:

@@ -85,7 +85,8 @@ type Envelope struct {
 	Code          string                 `protobuf:"bytes,6,opt,name=code,proto3" json:"code,omitempty"`          // of a reply: empty is success
 	Text          string                 `protobuf:"bytes,7,opt,name=text,proto3" json:"text,omitempty"`          // of a reply: what went wrong, for a log
 	Resident      bool                   `protobuf:"varint,8,opt,name=resident,proto3" json:"resident,omitempty"` // answer only if the identity is active with you already
-	Target        string                 `protobuf:"bytes,9,opt,name=target,proto3" json:"target,omitempty"`      // hop: system id of the member to pass this on to
+	Receiver      string                 `protobuf:"bytes,9,opt,name=receiver,proto3" json:"receiver,omitempty"`  // system id of the member this is meant for, no other answers
+	Target        string                 `protobuf:"bytes,13,opt,name=target,proto3" json:"target,omitempty"`     // hop: system id of the member to pass this on to
 	Count         int64                  `protobuf:"varint,10,opt,name=count,proto3" json:"count,omitempty"`      // of a reply to PING and LOOK
 	View          int64                  `protobuf:"varint,11,opt,name=view,proto3" json:"view,omitempty"`        // the sender's view
 	Member        string                 `protobuf:"bytes,12,opt,name=member,proto3" json:"member,omitempty"`     // of a reply: system id of the answering member
@@ -179,6 +180,13 @@ func (x *Envelope) GetResident() bool {
 	return false
 }
 
+func (x *Envelope) GetReceiver() string {
+	if x != nil {
+		return x.Receiver
+	}
+	return ""
+}
+
 func (x *Envelope) GetTarget() string {
 	if x != nil {
 		return x.Target
@@ -211,7 +219,7 @@ var File_cluster_proto protoreflect.FileDescriptor
 
 const file_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\rcluster.proto\x12\vfte.cluster\"\xd8\x02\n" +
+	"\rcluster.proto\x12\vfte.cluster\"\xf4\x02\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12(\n" +
 	"\x02op\x18\x02 \x01(\x0e2\x18.fte.cluster.Envelope.OpR\x02op\x12\x12\n" +
@@ -220,8 +228,9 @@ const file_cluster_proto_rawDesc = "" +
 	"\x04body\x18\x05 \x01(\fR\x04body\x12\x12\n" +
 	"\x04code\x18\x06 \x01(\tR\x04code\x12\x12\n" +
 	"\x04text\x18\a \x01(\tR\x04text\x12\x1a\n" +
-	"\bresident\x18\b \x01(\bR\bresident\x12\x16\n" +
-	"\x06target\x18\t \x01(\tR\x06target\x12\x14\n" +
+	"\bresident\x18\b \x01(\bR\bresident\x12\x1a\n" +
+	"\breceiver\x18\t \x01(\tR\breceiver\x12\x16\n" +
+	"\x06target\x18\r \x01(\tR\x06target\x12\x14\n" +
 	"\x05count\x18\n" +
 	" \x01(\x03R\x05count\x12\x12\n" +
 	"\x04view\x18\v \x01(\x03R\x04view\x12\x16\n" +
