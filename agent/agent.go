@@ -35,13 +35,14 @@ type Config struct {
 	// not be guessed (nonce). Required, 16 bytes or more, the same on all members.
 	Secret []byte
 
-	Company   string   // as customers know us. Defaults to "Tallyboard"
+	Company   string   // as customers know us. Defaults to "Fieldnote"
 	Assistant string   // the assistant's name. Defaults to "Robin"
-	Promise   string   // when a person answers. Defaults to "within one business day"
+	Contact   string   // how to reach a person on WhatsApp. Defaults to "reply HUMAN"
 	Rivals    []string // competitors, never named
 	Links     []string // hosts that answers may link to, subdomains included
 	Contacts  []string // mail addresses and phone numbers that answers may hold
 
+	Promise     time.Duration // in what time a person answers. Defaults to 4 hours
 	RunTime     time.Duration // of one run. Defaults to 25 seconds
 	AttemptTime time.Duration // of one attempt at the model. Defaults to 8 seconds
 	Backoff     time.Duration // first wait before another attempt, then doubling, with jitter. Defaults to 500 ms
@@ -86,9 +87,10 @@ func New(cfg Config) (*Agent, error) {
 			*p = v
 		}
 	}
-	orText(&cfg.Company, "Tallyboard")
+	orText(&cfg.Company, "Fieldnote")
 	orText(&cfg.Assistant, "Robin")
-	orText(&cfg.Promise, "within one business day")
+	orText(&cfg.Contact, "reply HUMAN")
+	orTime(&cfg.Promise, 4*time.Hour)
 	orTime(&cfg.RunTime, 25*time.Second)
 	orTime(&cfg.AttemptTime, 8*time.Second)
 	orTime(&cfg.Backoff, 500*time.Millisecond)

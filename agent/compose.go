@@ -43,7 +43,7 @@ func (a *Agent) frame(f framing) frame {
 	case support.WhatsApp:
 		after := ""
 		if (f.first || f.incomplete) && !f.handed {
-			after = "Reply HUMAN for a person."
+			after = strings.ToUpper(a.cfg.Contact[:1]) + a.cfg.Contact[1:] + " for a person."
 		}
 		return frame{opening, after, " "}
 	case support.Email:

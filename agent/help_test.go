@@ -42,7 +42,7 @@ func config(model agent.Model) agent.Config {
 	}
 	return agent.Config{
 		Model: model, Knowledge: base(), Tools: tool.All(base(), nil), Secret: []byte("a secret of tests"),
-		Rivals: []string{"Trello", "Asana"}, Links: []string{"tallyboard.example"}, Contacts: []string{"support@tallyboard.example"},
+		Rivals: []string{"Trello", "Asana"}, Links: []string{"fieldnote.example"}, Contacts: []string{"support@fieldnote.example"},
 		Backoff: time.Millisecond,
 	}
 }

@@ -126,7 +126,7 @@ func TestVerificationIsAnIntent(t *testing.T) {
 
 func TestSubjectOfAReplyByMail(t *testing.T) {
 	a := newAgent(t, config(nil))
-	for subject, want := range map[string]string{"Password": "Re: Password", "RE: Password": "RE: Password", "": "Your message to Tallyboard"} {
+	for subject, want := range map[string]string{"Password": "Re: Password", "RE: Password": "RE: Password", "": "Your message to Fieldnote"} {
 		in := ask(support.Email, "How do I reset my password?")
 		in.Inputs[0].Subject = subject
 		out, err := a.Run(t.Context(), in, (&book{}).record)

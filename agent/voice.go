@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"time"
 
 	"fte/support"
 )
@@ -28,7 +29,7 @@ func (a *Agent) Voice(n support.Notice, ch support.Channel, reference string, fi
 		return support.Text{Body: body, Units: Units(ch, body)}
 	case support.NoticeStillHeld:
 	default:
-		body = fmt.Sprintf(body, a.cfg.Promise)
+		body = fmt.Sprintf(body, a.promised())
 	}
 	text, _ := a.frame(framing{channel: ch, reference: reference, first: first, handed: true}).fit(ch, body)
 	return support.Text{Body: text, Units: Units(ch, text)}
@@ -68,5 +69,19 @@ func (a *Agent) acknowledgement(reason support.Reason, person string) string {
 	if !ok {
 		body = "This needs a closer look than I can give it. %s will answer you %s."
 	}
-	return fmt.Sprintf(body, who, a.cfg.Promise)
+	return fmt.Sprintf(body, who, a.promised())
+}
+
+// promised is when a person answers, as customers are told.
+func (a *Agent) promised() string {
+	switch hours := int(a.cfg.Promise.Round(time.Hour) / time.Hour); {
+	case hours > 48:
+		return fmt.Sprintf("within %d days", (hours+23)/24)
+	case hours > 1:
+		return fmt.Sprintf("within %d hours", hours)
+	case a.cfg.Promise > 30*time.Minute:
+		return "within an hour"
+	default:
+		return fmt.Sprintf("within %d minutes", max(1, int(a.cfg.Promise/time.Minute)))
+	}
 }

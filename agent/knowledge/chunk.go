@@ -43,7 +43,7 @@ func Parse(name string, source []byte) support.Document {
 			ch.Heading = doc.Title
 		}
 		ch.Terms = [3]string{strings.Join(Terms(ch.Title), " "), strings.Join(Terms(ch.Heading), " "), strings.Join(Terms(ch.Text), " ")}
-		ch.Vector = Embed(ch.Title + "\n" + ch.Heading + "\n" + ch.Text)
+		ch.Vector = vectorOf(*ch)
 	}
 	return doc
 }

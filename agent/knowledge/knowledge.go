@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"fte/agent"
 	"fte/support"
@@ -30,19 +31,31 @@ type Store interface {
 	ForgetDocument(ctx context.Context, path string) error
 	// KnowledgeCandidates returns at most limit passages of current documents that
 	// hold one of terms or lie near vector in space, with what weighs the terms.
-	// category may be empty.
+	// category may be empty. Terms and Vector of the passages need not be filled in.
 	KnowledgeCandidates(ctx context.Context, terms []string, space string, vector []float32, category string, limit int) (support.Candidates, error)
 }
 
-// Base is a knowledge base over a Store. It implements agent.Knowledge.
-type Base struct{ store Store }
+// Base is a knowledge base over a Store. It implements agent.Knowledge and is safe
+// for concurrent use.
+type Base struct {
+	store Store
+
+	mu    sync.Mutex         // guards known
+	known map[string]weighed // by chunk id; chunks never change
+}
+
+// weighed is a passage as the ranking sees it.
+type weighed struct {
+	title, heading, body map[string]bool
+	vector               []float32
+}
 
 // New returns the knowledge base that store keeps.
 func New(store Store) (*Base, error) {
 	if store == nil {
 		return nil, errors.New("make knowledge base: no store")
 	}
-	return &Base{store}, nil
+	return &Base{store: store, known: map[string]weighed{}}, nil
 }
 
 // Learned counts what Learn did.
@@ -122,7 +135,7 @@ func (b *Base) Search(ctx context.Context, query string, limit int, category str
 	}
 	var hits []agent.Hit
 	for _, c := range found.Chunks {
-		if s := similarity(terms, vector, c, found); s >= foundAt {
+		if s := similarity(terms, vector, b.weigh(c), found); s >= foundAt {
 			hits = append(hits, agent.Hit{Title: c.Title, Heading: c.Heading, Path: c.Path, Starts: c.Starts, Ends: c.Ends, Category: c.Category, Text: c.Text, Similarity: s})
 		}
 	}
@@ -156,8 +169,30 @@ const (
 	inText    = 0.8
 )
 
-func similarity(terms []string, vector []float32, c support.Chunk, all support.Candidates) float64 {
-	title, heading, body := set(c.Terms[0]), set(c.Terms[1]), set(c.Terms[2])
+// weigh reads a passage for the ranking, once.
+func (b *Base) weigh(c support.Chunk) weighed {
+	b.mu.Lock()
+	w, ok := b.known[c.ID]
+	b.mu.Unlock()
+	if ok && c.ID != "" {
+		return w
+	}
+	w = weighed{set(Terms(c.Title)), set(Terms(c.Heading)), set(Terms(c.Text)), vectorOf(c)}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.known) >= 20_000 { // of a base that is far larger than is useful here
+		clear(b.known)
+	}
+	if c.ID != "" {
+		b.known[c.ID] = w
+	}
+	return w
+}
+
+func vectorOf(c support.Chunk) []float32 { return Embed(c.Title + "\n" + c.Heading + "\n" + c.Text) }
+
+func similarity(terms []string, vector []float32, c weighed, all support.Candidates) float64 {
+	title, heading, body := c.title, c.heading, c.body
 	var covered, whole, subject float64
 	for _, t := range terms {
 		w := math.Log(1 + float64(all.Total+1)/(0.5+float64(all.With[t])))
@@ -184,10 +219,8 @@ func similarity(terms []string, vector []float32, c support.Chunk, all support.C
 		s *= 0.85 // no word of the question is what the passage is about
 	}
 	near := 0.0
-	if len(c.Vector) == len(vector) {
-		for i := range vector {
-			near += float64(vector[i]) * float64(c.Vector[i])
-		}
+	for i := range vector {
+		near += float64(vector[i]) * float64(c.vector[i])
 	}
 	return min(1, s+0.1*max(0, near)*(1-s)+0.02*aboutness(terms, title))
 }
@@ -206,9 +239,9 @@ func aboutness(terms []string, title map[string]bool) float64 {
 	return float64(n) / float64(len(title))
 }
 
-func set(terms string) map[string]bool {
+func set(terms []string) map[string]bool {
 	m := map[string]bool{}
-	for _, t := range strings.Fields(terms) {
+	for _, t := range terms {
 		m[t] = true
 	}
 	return m
@@ -251,7 +284,7 @@ func (m *Memory) KnowledgeCandidates(_ context.Context, terms []string, _ string
 	for _, d := range m.docs {
 		for _, c := range d.Chunks {
 			found.Total++
-			has := set(strings.Join(c.Terms[:], " "))
+			has := set(strings.Fields(strings.Join(c.Terms[:], " ")))
 			for _, t := range terms {
 				if has[t] {
 					found.With[t]++

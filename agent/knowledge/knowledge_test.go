@@ -9,11 +9,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"fte/agent/knowledge"
+	"fte/persistence"
+	"fte/persistence/persistencetest"
 )
 
-func learned(t *testing.T) *knowledge.Base {
+func learned(t *testing.T) *knowledge.Base { return learnt(t, &knowledge.Memory{}) }
+
+func learnt(t *testing.T, store knowledge.Store) *knowledge.Base {
 	t.Helper()
-	b, err := knowledge.New(&knowledge.Memory{})
+	b, err := knowledge.New(store)
 	require.NoError(t, err)
 	_, err = b.Learn(t.Context(), os.DirFS("../../context/knowledge"))
 	require.NoError(t, err)
@@ -72,6 +76,18 @@ func TestSearchFindsTheRightArticle(t *testing.T) {
 	t.Logf("first %d, among five %d of %d", first, five, len(all))
 	require.GreaterOrEqual(t, float64(five)/float64(len(all)), 0.9)
 	require.GreaterOrEqual(t, float64(first)/float64(len(all)), 0.85)
+}
+
+// The database's candidates lead to the same hits as ranking everything does.
+func TestPostgresFindsWhatMemoryFinds(t *testing.T) {
+	m, p := learned(t), learnt(t, persistence.NewKnowledge(persistencetest.Pool(t)))
+	for _, q := range questions(t) {
+		want, err := m.Search(t.Context(), q.Question, 3, "")
+		require.NoError(t, err)
+		got, err := p.Search(t.Context(), q.Question, 3, "")
+		require.NoError(t, err)
+		require.Equal(t, want, got, q.Question)
+	}
 }
 
 func TestSearchFindsNothingOffTheSubject(t *testing.T) {

@@ -105,7 +105,7 @@ func undouble(w string) string {
 var filler = func() map[string]bool {
 	m := map[string]bool{}
 	for _, w := range strings.Fields(`a an and are as at be been being but by can cannot cant could did do does doesnt dont for from get gets getting got had has have hello hey hi help how i id if im in into is isnt it its ive just know let like ll may me might my need no not of on or our out please pls plz possible so some somehow still tell thank thanks that the their them then there these they thing things this those to too try trying tried us use using used ve very want wants was way we well were what whats when where which who why will with without work working works would you your yours
-		able about also any anyone been before cool dear am want wanted wondering wonder question quick ok okay really right now one two make sure different new find look looking see show shows go going good much many more most everything something anything nothing tallyboard team support regards greetings morning afternoon evening best kind yes say says said keep keeps`) {
+		able about also any anyone been before cool dear am want wanted wondering wonder question quick ok okay really right now one two make sure different new find look looking see show shows go going good much many more most everything something anything nothing fieldnote team support regards greetings morning afternoon evening best kind yes say says said keep keeps`) {
 		m[w] = true
 	}
 	return m

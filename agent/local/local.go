@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"fte/agent"
-	"fte/agent/knowledge"
 	"fte/support"
 )
 
@@ -69,15 +68,15 @@ func (m Model) next(req agent.Request) agent.Call {
 		if _, asked := done["request_identity_verification"]; !asked {
 			return call("request_identity_verification", map[string]any{"kind": "email", "value": strings.ToLower(mail[1])})
 		}
-		if len(knowledge.Terms(verifying.ReplaceAllString(q, ""))) < 2 {
+		if len(strings.Fields(verifying.ReplaceAllString(q, ""))) < 4 {
 			return say("Thank you. If that address can be verified, you will get a message there. Follow its link, and I can see your earlier conversation.")
 		}
 	}
 	return m.lookUp(req, q, done["search_knowledge_base"], len(done["send_response"]) > 0)
 }
 
-// lookUp searches, once with the whole question and once with its keywords, and
-// answers from the best passage.
+// lookUp searches, once with the whole text and once with its core, and answers
+// from the best passage.
 func (m Model) lookUp(req agent.Request, q string, found []string, rejected bool) agent.Call {
 	if len(found) == 0 {
 		return search(q)
@@ -85,7 +84,7 @@ func (m Model) lookUp(req agent.Request, q string, found []string, rejected bool
 	best := passages(found[len(found)-1])
 	if len(best) == 0 {
 		if len(found) == 1 {
-			return search(strings.Join(knowledge.Terms(q), " "))
+			return search(core(q))
 		}
 		return escalate()
 	}
@@ -98,6 +97,21 @@ func (m Model) lookUp(req agent.Request, q string, found []string, rejected bool
 		text += "\n\nYou find this in our help centre under “" + best[0].Title + "”."
 	}
 	return say(text)
+}
+
+// core is what a longer text comes down to: its first question, else its first
+// sentence, else itself.
+func core(q string) string {
+	first := ""
+	for s := range strings.FieldsFuncSeq(q, func(r rune) bool { return strings.ContainsRune(".!\n。！", r) }) {
+		if head, _, asks := strings.Cut(s, "?"); asks {
+			return strings.TrimSpace(head) + "?"
+		}
+		if first == "" {
+			first = strings.TrimSpace(s)
+		}
+	}
+	return first
 }
 
 type passage struct {
