@@ -1,0 +1,113 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"fte/chaos/checker"
+	"fte/chaos/harness"
+	"fte/chaos/workload"
+)
+
+// 200 messages of 40 customers, bursts among them, the vendor delivering 10 %
+// twice and cutting 10 % of the sends after accepting them, a worker killed every
+// five seconds: every accepted message has its one outcome, in order, and no key
+// is sent twice.
+func TestWorkersKilled(t *testing.T) {
+	s := system(t, "local")
+	s.healthy(t)
+	w := s.customers(t, workload.Config{Over: 35 * time.Second, Redeliver: 0.1})
+	began := time.Now()
+	require.NoError(t, s.Break(t.Context(), harness.CutSends(0.1)))
+	s.during(t, w, func(ctx context.Context) {
+		for i := range 7 {
+			_, err := s.Kill(ctx, fmt.Sprintf("worker-%d", i%3+1))
+			require.NoError(t, err)
+			pause(ctx, 5*time.Second)
+		}
+	})
+	require.NoError(t, s.Mend(t.Context(), began))
+	s.healthy(t)
+	w.Tail(t.Context(), 40)
+	v := s.verdict(t, 2*time.Minute, checker.Options{MinOK: 0.99, MinTakeovers: 20}, w)
+	require.Zero(t, v.Counts["double_risk"], "a killed sender is no frozen one")
+	require.Positive(t, v.Counts["unknown_sends"])
+}
+
+// The API process is killed: what got its 200 is answered.
+func TestAPIKilled(t *testing.T) {
+	s := system(t, "local")
+	s.healthy(t)
+	w := s.customers(t, workload.Config{Messages: 80, Over: 12 * time.Second, Redeliver: 0.1, Insist: 20 * time.Second})
+	s.during(t, w, func(ctx context.Context) {
+		for range 2 {
+			pause(ctx, 3*time.Second)
+			_, err := s.Kill(ctx, "api-1")
+			require.NoError(t, err)
+		}
+	})
+	s.healthy(t)
+	w.Tail(t.Context(), 10)
+	s.verdict(t, time.Minute, checker.Options{MinOK: 0.9}, w)
+}
+
+// The broker is killed and restarted.
+func TestBrokerKilled(t *testing.T) {
+	s := system(t, "local")
+	s.healthy(t)
+	w := s.customers(t, workload.Config{Messages: 80, Over: 12 * time.Second, Redeliver: 0.1, Insist: 30 * time.Second})
+	s.during(t, w, func(ctx context.Context) {
+		pause(ctx, 4*time.Second)
+		_, err := s.Kill(ctx, "kafka")
+		require.NoError(t, err)
+	})
+	s.healthy(t)
+	w.Tail(t.Context(), 10)
+	s.verdict(t, time.Minute, checker.Options{MinOK: 0.9}, w)
+}
+
+// Postgres is restarted, once gently and once by a crash.
+func TestPostgresRestarted(t *testing.T) {
+	s := system(t, "local")
+	s.healthy(t)
+	w := s.customers(t, workload.Config{Messages: 80, Over: 20 * time.Second, Redeliver: 0.1, Insist: 30 * time.Second})
+	s.during(t, w, func(ctx context.Context) {
+		pause(ctx, 3*time.Second)
+		require.NoError(t, s.Interrupt(ctx, "postgres"))
+		pause(ctx, 9*time.Second)
+		_, err := s.Kill(ctx, "postgres")
+		require.NoError(t, err)
+	})
+	s.healthy(t)
+	w.Tail(t.Context(), 10)
+	s.verdict(t, time.Minute, checker.Options{MinOK: 0.9}, w)
+}
+
+// The supervisor is killed, and then everything is stopped in good order, both
+// with messages in flight: all are answered after it.
+func TestRestartOfEverything(t *testing.T) {
+	s := system(t, "local")
+	s.healthy(t)
+	one := s.customers(t, workload.Config{Customers: 20, Messages: 40, Over: 4 * time.Second})
+	require.NoError(t, one.Run(t.Context()))
+	within, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	require.NoError(t, s.KillSupervisor(within))
+	require.Error(t, s.Stop(), "it was killed")
+	s.again(t)
+	require.Less(t, s.Took(), 10*time.Second, "a later start")
+
+	two := s.customers(t, workload.Config{Customers: 20, Messages: 40, Over: 4 * time.Second})
+	require.NoError(t, two.Run(t.Context()))
+	began := time.Now()
+	require.NoError(t, s.Stop(), "a drain ends with exit code 0")
+	require.Less(t, time.Since(began), 30*time.Second)
+	s.again(t)
+	require.Less(t, s.Took(), 10*time.Second, "a later start")
+	s.healthy(t)
+	s.verdict(t, time.Minute, checker.Options{MinOK: 0.99}, one, two)
+}
