@@ -50,6 +50,9 @@ func (c *Customers) commit(ctx context.Context, commit support.Commit) (support.
 		return support.Committed{}, fmt.Errorf("%w: %w", support.ErrUnavailable, err)
 	}
 	defer conn.Release()
+	if conn.Conn().IsClosed() {
+		return support.Committed{}, fmt.Errorf("%w: the connection is closed", support.ErrUnavailable)
+	}
 	done, err := scanCommitted(conn.QueryRow(ctx, sql, args...), commit.Customer)
 	return done, sent(conn.Conn(), err)
 }
@@ -125,9 +128,9 @@ func sent(conn *pgx.Conn, err error) error {
 			return fmt.Errorf("%w: %w", support.ErrUnknownCommit, err)
 		}
 		return err
-	case pgconn.SafeToRetry(err):
-		return fmt.Errorf("%w: %w", support.ErrUnavailable, err)
 	case conn.IsClosed():
+		// pgx's SafeToRetry is no help: it says so of a connection that died after
+		// the statement was sent.
 		return fmt.Errorf("%w: %w", support.ErrUnknownCommit, err)
 	}
 	return err // our own: an argument that cannot be encoded, a row that cannot be read
