@@ -330,15 +330,15 @@ func (a *Actor) input(ctx context.Context, r RunTurn) (support.TurnInput, error)
 	if err != nil {
 		return support.TurnInput{}, fmt.Errorf("read the inputs of turn %d: %w", r.Turn, err)
 	}
-	history, err := a.cfg.Store.History(ctx, a.id, r.Scope)
+	before, err := a.cfg.Store.History(ctx, a.id, r.Scope, history+len(r.Inputs))
 	if err != nil {
 		return support.TurnInput{}, fmt.Errorf("read the history for turn %d: %w", r.Turn, err)
 	}
-	history = slices.DeleteFunc(history, func(m support.Message) bool {
+	before = slices.DeleteFunc(before, func(m support.Message) bool {
 		return m.Customer == a.id && slices.Contains(r.Inputs, m.Seq)
 	})
 	return support.TurnInput{
-		Customer: a.id, Turn: r.Turn, Channel: r.Scope.Channel, Ticket: r.Ticket, Inputs: inputs, History: history, Steps: r.Steps,
+		Customer: a.id, Turn: r.Turn, Channel: r.Scope.Channel, Ticket: r.Ticket, Inputs: inputs, History: before[max(0, len(before)-history):], Steps: r.Steps,
 		Scope: r.Scope, FirstReply: r.First, FollowUp: r.FollowUp, Waited: r.Waited,
 	}, nil
 }

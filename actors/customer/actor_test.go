@@ -45,8 +45,8 @@ func (l *locked) Commit(ctx context.Context, c support.Commit) (d support.Commit
 	return
 }
 
-func (l *locked) History(ctx context.Context, id support.CustomerID, sc support.Scope) (ms []support.Message, err error) {
-	l.do(func(m *memStore) { ms, err = m.History(ctx, id, sc) })
+func (l *locked) History(ctx context.Context, id support.CustomerID, sc support.Scope, limit int) (ms []support.Message, err error) {
+	l.do(func(m *memStore) { ms, err = m.History(ctx, id, sc, limit) })
 	return
 }
 

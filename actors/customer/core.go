@@ -19,8 +19,8 @@ type Store interface {
 	// Commit writes all of it or nothing. support.ErrFenced, ErrUnknownCommit,
 	// ErrUnavailable, ErrTooLate, a *support.DuplicateError.
 	Commit(ctx context.Context, c support.Commit) (support.Committed, error)
-	// History is the last messages that the scope allows, oldest first.
-	History(ctx context.Context, id support.CustomerID, scope support.Scope) ([]support.Message, error)
+	// History is the newest limit messages that the scope allows, oldest first.
+	History(ctx context.Context, id support.CustomerID, scope support.Scope, limit int) ([]support.Message, error)
 	// Messages reads messages by their seqs, in their order.
 	Messages(ctx context.Context, id support.CustomerID, seqs []int64) ([]support.Message, error)
 	// Held reads the inbound messages whose outcome is held, by seq.

@@ -8,7 +8,7 @@ import (
 	"fte/support"
 )
 
-// The times of an actor. Quiet times are support.Channel.QuietTime.
+// The times and limits of an actor. Quiet times are support.Channel.QuietTime.
 const (
 	runLimit     = 60 * time.Second // of one run; a longer one is a fault
 	watchdog     = 90 * time.Second // a claimed turn is looked at again after this
@@ -18,6 +18,7 @@ const (
 	maxFaults    = 3
 	maxLosses    = 10
 	maxSupersede = 2
+	history      = 20 // messages before the inputs that an agent may know
 )
 
 // Command is something that happened, with all that Decide may not find out by
@@ -83,6 +84,7 @@ func Decide(s State, c Command) Decision {
 	}
 	if !x.still {
 		x.claim()
+		x.checkOutage()
 		x.start()
 	}
 	if !x.dirty {

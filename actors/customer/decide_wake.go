@@ -49,7 +49,6 @@ func (w Wake) decide(x *change) {
 	}
 	x.lapse()
 	x.late()
-	x.checkOutage()
 	x.checkStopped(w.Held)
 	x.closeTickets()
 	x.closeConversation()

@@ -305,13 +305,13 @@ func (s *memStore) find(seq int64) *row {
 	return nil
 }
 
-func (s *memStore) History(_ context.Context, _ support.CustomerID, scope support.Scope) (ms []support.Message, _ error) {
+func (s *memStore) History(_ context.Context, _ support.CustomerID, scope support.Scope, limit int) (ms []support.Message, _ error) {
 	for _, m := range s.messages {
 		if m.Ticket == scope.Ticket || scope.Level >= support.ChannelVerified && m.Level >= support.ChannelVerified {
 			ms = append(ms, m)
 		}
 	}
-	return ms[max(0, len(ms)-20):], nil
+	return ms[max(0, len(ms)-limit):], nil
 }
 
 func (s *memStore) Messages(_ context.Context, _ support.CustomerID, seqs []int64) (ms []support.Message, _ error) {
