@@ -79,7 +79,7 @@ func start(t *testing.T, table cluster.Membership, name string, with ...func(*cl
 }
 
 // meet waits until the nodes see each other and agree.
-func meet(t *testing.T, nodes ...*cluster.Node) {
+func meet(t testing.TB, nodes ...*cluster.Node) {
 	t.Helper()
 	for _, n := range nodes {
 		require.Eventually(t, func() bool {
@@ -441,4 +441,64 @@ func TestBadConfigurationNamesEverything(t *testing.T) {
 	for _, part := range []string{"cluster is empty", "name is empty", "membership is missing", "weight is negative", "lacks a name or New"} {
 		require.ErrorContains(t, err, part)
 	}
+}
+
+func TestViewsComeInOrderAndNameWhoEnded(t *testing.T) {
+	var mu sync.Mutex
+	var numbers []int64
+	ended := map[string]string{}
+	var declared []string
+	table := &clustertest.Memory{}
+	a := start(t, table, "a", func(c *cluster.Config) {
+		c.OnView = func(v *cluster.View, gone []cluster.Member) {
+			mu.Lock()
+			defer mu.Unlock()
+			numbers = append(numbers, v.Number)
+			for _, m := range gone {
+				ended[m.Name] = m.State
+			}
+		}
+		c.OnDeclared = func(m cluster.Member) {
+			mu.Lock()
+			defer mu.Unlock()
+			declared = append(declared, m.Name)
+		}
+	})
+	b, c := start(t, table, "b"), start(t, table, "c")
+	meet(t, a, b, c)
+	require.NoError(t, b.Leave(t.Context()))
+	require.NoError(t, a.EvictMember(t.Context(), c.ID(), "by hand"))
+	require.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(ended) == 2 && len(declared) == 1
+	}, wait, time.Millisecond)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, map[string]string{"b": cluster.StateLeft, "c": cluster.StateDead}, ended)
+	require.Equal(t, []string{"c"}, declared, "who left was not declared dead")
+	require.IsIncreasing(t, numbers)
+}
+
+func TestRestartedMemberDeclaresItsPredecessor(t *testing.T) {
+	table := &clustertest.Memory{}
+	old := start(t, table, "a")
+	declared := make(chan cluster.Member, 1)
+	n := start(t, table, "a", func(c *cluster.Config) { c.OnDeclared = func(m cluster.Member) { declared <- m } })
+	require.Equal(t, old.ID(), (<-declared).ID)
+	<-old.Done()
+	require.ErrorIs(t, old.Err(), cluster.ErrEvicted)
+	require.Equal(t, int64(2), n.Self().Generation)
+	require.Error(t, n.Start(t.Context()), "a node starts once")
+}
+
+func TestPortThatIsTakenIsAnError(t *testing.T) {
+	table := &clustertest.Memory{}
+	a := start(t, table, "a")
+	n, err := cluster.New(cluster.Config{Cluster: "test", Name: "b", Membership: table, Port: a.Self().Port})
+	require.NoError(t, err)
+	require.ErrorContains(t, n.Start(t.Context()), "listen on 127.0.0.1")
+	_, all, err := table.List(t.Context(), "test", 10)
+	require.NoError(t, err)
+	require.Len(t, all, 1, "the listener comes before the row")
 }

@@ -8,15 +8,18 @@ import (
 	"go.uber.org/zap"
 )
 
-// endedRows is how many ended members a reading of the table brings along, so that
-// those that vanish between two readings are seen to end.
+// endedRows is how many ended members are read when one is missed, to learn how it
+// ended.
 const endedRows = 32
 
 // readView reads the table, applies what is new, and judges.
 func (n *Node) readView(ctx context.Context) error {
 	n.applying.Lock()
 	defer n.applying.Unlock()
-	number, members, err := n.cfg.Membership.List(ctx, n.cfg.Cluster, endedRows)
+	number, members, err := n.cfg.Membership.List(ctx, n.cfg.Cluster, 0)
+	if err == nil && n.misses(members) {
+		number, members, err = n.cfg.Membership.List(ctx, n.cfg.Cluster, endedRows)
+	}
 	if err != nil {
 		return err
 	}
@@ -31,6 +34,17 @@ func (n *Node) readView(ctx context.Context) error {
 		n.running.Go(func() { n.declare(n.life, v.member, v.cause, time.Time{}) })
 	}
 	return nil
+}
+
+// misses reports whether this member, or one of its view, is not among the living.
+func (n *Node) misses(living []Member) bool {
+	v := &View{Members: living}
+	_, found := v.Member(n.ID())
+	for _, m := range n.View().Members {
+		_, ok := v.Member(m.ID)
+		found = found && ok
+	}
+	return !found
 }
 
 func split(members []Member) (living []Member, ended map[string]Member) {

@@ -193,11 +193,18 @@ func (s *Members) Renew(ctx context.Context, cluster, id string, lease time.Dura
 func (s *Members) List(ctx context.Context, cluster string, ended int) (view int64, members []Member, err error) {
 	// One statement, one snapshot: a view is never shown with the members of another.
 	rows, err := s.pool.Query(ctx, `
+		WITH m AS (
+			SELECT *
+			FROM members
+			WHERE cluster = $1 AND state IN ('joining', 'active', 'draining')
+			UNION ALL
+			(SELECT *
+			FROM members
+			WHERE cluster = $1 AND state IN ('left', 'dead')
+			ORDER BY ended_at DESC
+			LIMIT $2))
 		SELECT (SELECT view FROM cluster_view WHERE cluster = $1), `+memberColumns+`
-		FROM members m
-		WHERE m.cluster = $1
-		  AND (m.state IN ('joining', 'active', 'draining')
-		       OR m.id IN (SELECT id FROM members WHERE cluster = $1 AND state IN ('left', 'dead') ORDER BY ended_at DESC LIMIT $2))
+		FROM m
 		ORDER BY m.name, m.generation`, cluster, ended)
 	if err == nil {
 		members, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Member, error) { return scanMemberAfter(row, &view) })
