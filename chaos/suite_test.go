@@ -31,6 +31,9 @@ var cleanup []func()
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	for _, s := range suites {
+		s.end()
+	}
 	for i := len(cleanup) - 1; i >= 0; i-- {
 		cleanup[i]()
 	}
@@ -60,9 +63,12 @@ func system(t *testing.T, model string) *suite {
 	}
 	s := suites[model]
 	if s == nil {
+		for other, running := range suites { // one at a time: the machine's cores are what recovery times are made of
+			running.end()
+			delete(suites, other)
+		}
 		s = launch(t, model)
 		suites[model] = s
-		cleanup = append(cleanup, s.end)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
