@@ -93,8 +93,9 @@ func (t *transport) listen() (host string, port int, err error) {
 			t.n.peers.kick(lost.Address)
 		}
 	})
-	t.remote = remote.NewRemote(system, rc)
-	t.remote.Start()
+	r := remote.NewRemote(system, rc)
+	r.Start()
+	t.remote = r // only what has started can be shut down
 	return host, port, nil
 }
 
