@@ -34,6 +34,7 @@ type world struct {
 	healing bool
 	starve  int
 	stats   stats
+	ask     func(State, Command) // sees every act before it is done
 }
 
 // stats shows that a run was not vacuous.
@@ -139,6 +140,9 @@ func (w *world) owner() *activation {
 func (w *world) do(a *activation, act Act) (any, error) {
 	if !w.healing {
 		w.store.fate = fateOf(w.next())
+	}
+	if w.ask != nil && a.loaded {
+		w.ask(a.state, Command{Now: a.now(), NewTicket: w.newID(), NewConversation: w.newID(), Voice: a.cfg.Voice, Promise: a.cfg.Promise, Do: act})
 	}
 	answer, effects, err := a.do(context.Background(), act)
 	w.store.fate = fine
