@@ -22,6 +22,10 @@ WITH c AS MATERIALIZED (
   SELECT * FROM customers WHERE id = $1
 ), t AS MATERIALIZED (
   SELECT turn, kind, inputs, inputs_of, state, outcome, reply_seq, faults, losses, reason, claimed_at FROM turns WHERE customer_id = $1
+), taken AS (
+  SELECT unnest(inputs) AS seq FROM t WHERE inputs_of = $1
+  UNION ALL -- by a survivor's turn, where this customer was merged once
+  SELECT unnest(inputs) FROM turns WHERE inputs_of <> customer_id AND inputs_of = $1
 )
 SELECT 'customer', (SELECT row_to_json(r) FROM (
          SELECT c.version, c.epoch, c.owner, c.last_seq, c.mode, c.held_by, c.merged_into, c.erased_at IS NOT NULL AS erased, now() AS now,
@@ -44,9 +48,7 @@ UNION ALL
 -- only messages that no turn ever held are waiting.
 SELECT 'waiting', ` + messageMeta + `, NULL, m.subject, m.body, m.envelope
 FROM messages m
-WHERE m.customer_id = $1 AND m.disposition = 'turn'
-AND NOT EXISTS (SELECT FROM t, unnest(t.inputs) AS i (seq) WHERE t.inputs_of = m.customer_id AND i.seq = m.seq)
-AND NOT EXISTS (SELECT FROM turns h, unnest(h.inputs) AS i (seq) WHERE h.inputs_of <> h.customer_id AND h.inputs_of = $1 AND i.seq = m.seq)
+WHERE m.customer_id = $1 AND m.disposition = 'turn' AND m.seq NOT IN (SELECT seq FROM taken)
 UNION ALL
 SELECT 'turn', row_to_json(t), NULL, NULL, NULL, NULL FROM t WHERE t.state = 'claimed'
 UNION ALL
