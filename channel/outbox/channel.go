@@ -48,7 +48,7 @@ func (c *channel) run(ctx context.Context) {
 	var flying sync.WaitGroup
 	defer flying.Wait()
 	for c.rest(ctx, c.kick, c.cfg.Poll) {
-		if !c.cfg.LeaseOK() {
+		if !c.cfg.LeaseOK() || c.room() == 0 {
 			continue
 		}
 		began := time.Now()
@@ -60,7 +60,7 @@ func (c *channel) run(ctx context.Context) {
 		for _, o := range list {
 			c.start(&flying, func() { c.send(ctx, o, began) })
 		}
-		if time.Since(c.looked) < c.cfg.Poll {
+		if time.Since(c.looked) < c.cfg.Poll || c.room() == 0 {
 			continue
 		}
 		c.looked, began = time.Now(), time.Now()
@@ -118,7 +118,7 @@ func (c *channel) deadline(ctx context.Context, began time.Time) (context.Contex
 	return context.WithDeadline(context.WithoutCancel(ctx), end)
 }
 
-// errNotTried: the reply was claimed and certainly not sent.
+// notTried is the error of a reply that was claimed and certainly not sent.
 func notTried(why string) error { return &support.SendError{Code: why} }
 
 // send sends one claimed reply and settles it.
