@@ -41,15 +41,17 @@ func TestStrictness(t *testing.T) {
 	status, said := send(func(map[string]any) {})
 	require.Equal(t, 200, status, said)
 	for name, change := range map[string]func(map[string]any){
-		"unknown field":         func(m map[string]any) { m["temprature"] = 1 },
-		"stored":                func(m map[string]any) { m["store"] = true },
-		"store not said":        func(m map[string]any) { delete(m, "store") },
-		"parallel":              func(m map[string]any) { m["parallel_tool_calls"] = true },
-		"no limit":              func(m map[string]any) { delete(m, "max_output_tokens") },
-		"no safety identifier":  func(m map[string]any) { delete(m, "safety_identifier") },
-		"previous response":     func(m map[string]any) { m["previous_response_id"] = "resp_1" },
-		"empty input":           func(m map[string]any) { m["input"] = []any{} },
-		"answer without a call": func(m map[string]any) { m["input"] = []any{map[string]any{"type": "function_call_output", "call_id": "c", "output": "x"}} },
+		"unknown field":        func(m map[string]any) { m["temprature"] = 1 },
+		"stored":               func(m map[string]any) { m["store"] = true },
+		"store not said":       func(m map[string]any) { delete(m, "store") },
+		"parallel":             func(m map[string]any) { m["parallel_tool_calls"] = true },
+		"no limit":             func(m map[string]any) { delete(m, "max_output_tokens") },
+		"no safety identifier": func(m map[string]any) { delete(m, "safety_identifier") },
+		"previous response":    func(m map[string]any) { m["previous_response_id"] = "resp_1" },
+		"empty input":          func(m map[string]any) { m["input"] = []any{} },
+		"answer without a call": func(m map[string]any) {
+			m["input"] = []any{map[string]any{"type": "function_call_output", "call_id": "c", "output": "x"}}
+		},
 		"call without an answer": func(m map[string]any) {
 			m["input"] = []any{map[string]any{"type": "function_call", "call_id": "c", "name": "n", "arguments": "{}"}}
 		},
