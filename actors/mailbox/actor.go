@@ -1,0 +1,184 @@
+// Package mailbox is the virtual actor that owns one of our own addresses on a
+// channel: what must happen one at a time there and belongs to no customer. A
+// WhatsApp number is reconciled with its vendor's list, so that a message whose
+// webhook was lost is answered all the same.
+//
+// An activation does its account's work in passes, one right after it began and
+// one each interval. A pass runs outside the mailbox, may be cut short at any
+// point, and makes what it did durable in one fenced commit at its end. A Keeper
+// on every member keeps the activations alive, where they belong.
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"fte/support"
+)
+
+// tick asks an activation to be there. It is all that a Keeper says.
+const tick = "tick"
+
+// Handle is what an activation may do to itself; the cluster gives it.
+type Handle interface {
+	Post(msg any) bool
+	Busy(busy bool)
+	Stop()
+	Context() context.Context
+	Owner() string
+}
+
+// account is what differs between the kinds of account.
+type account interface {
+	// pass does what is due and makes it durable. Never two at a time. After
+	// support.ErrFenced or support.ErrUnknownCommit the account is not used again:
+	// the next activation loads what is true.
+	pass(ctx context.Context) error
+}
+
+// rhythm is when passes begin.
+type rhythm struct {
+	every time.Duration // from the end of one that succeeded to the next
+	retry time.Duration // from one that failed to the next; doubles up to every
+}
+
+// Actor is one activation of an account: the shell around its passes. Its
+// methods are called one at a time, never concurrently; the cluster's mailbox
+// sees to that.
+type Actor struct {
+	kind, id string
+	account  account
+	rhythm   rhythm
+	self     Handle
+	log      *zap.Logger
+	metrics  *metrics
+
+	begun    bool
+	draining bool // no pass begins any more
+	failures int  // passes that failed in a row
+	timer    *time.Timer
+	cancel   context.CancelFunc // ends the pass under way; nil when none is
+	passes   sync.WaitGroup
+}
+
+// The messages that an activation posts to itself.
+type (
+	due    struct{}            // time for a pass
+	passed struct{ err error } // a pass ended
+)
+
+// Receive answers a Keeper's tick. The first one begins the work.
+func (a *Actor) Receive(_ context.Context, msg []byte) ([]byte, error) {
+	if string(msg) != tick {
+		return nil, fmt.Errorf("read a request to %s %s: %w: it is no tick", a.kind, a.id, support.ErrMalformed)
+	}
+	if !a.begun {
+		a.begun = true
+		a.begin()
+	}
+	return []byte(tick), nil
+}
+
+// Posted handles the timer and the end of a pass.
+func (a *Actor) Posted(_ context.Context, msg any) {
+	switch m := msg.(type) {
+	case due:
+		a.begin()
+	case passed:
+		a.ended(m.err)
+	}
+}
+
+// Drain cuts the pass under way short: the next owner begins it anew.
+func (a *Actor) Drain(context.Context) {
+	a.draining = true
+	if a.cancel != nil {
+		a.cancel()
+	}
+}
+
+// Stop ends the pass under way and waits for it, as long as ctx allows.
+func (a *Actor) Stop(ctx context.Context) {
+	a.metrics.inactive(a)
+	a.draining = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	if a.cancel != nil {
+		a.cancel()
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); a.passes.Wait() }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
+
+// begin starts a pass in a goroutine; how it ended is posted.
+func (a *Actor) begin() {
+	if a.draining || a.cancel != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(a.self.Context())
+	a.cancel = cancel
+	a.self.Busy(true)
+	a.passes.Go(func() {
+		defer cancel()
+		a.self.Post(passed{a.pass(ctx)})
+	})
+}
+
+func (a *Actor) pass(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // its value may hold a customer's text
+			err = fmt.Errorf("panic: %T", p)
+			a.log.Error("pass panicked", zap.Stack("stack"))
+		}
+	}()
+	return a.account.pass(ctx)
+}
+
+// ended forgets a pass and says when the next one begins.
+func (a *Actor) ended(err error) {
+	a.cancel = nil
+	a.self.Busy(false)
+	switch {
+	case errors.Is(err, support.ErrFenced), errors.Is(err, support.ErrUnknownCommit):
+		a.metrics.failed(a)
+		a.log.Warn("activation ends: what it knows may be old", zap.Error(err))
+		a.draining = true
+		a.self.Stop()
+	case a.draining:
+	case err != nil:
+		a.failures++
+		wait := a.rhythm.after(a.failures)
+		a.metrics.failed(a)
+		a.log.Warn("pass failed", zap.Int("failures", a.failures), zap.Duration("again_in", wait), zap.Error(err))
+		a.next(wait)
+	default:
+		a.failures = 0
+		a.metrics.succeeded(a)
+		a.next(a.rhythm.every)
+	}
+}
+
+func (a *Actor) next(in time.Duration) {
+	a.timer = time.AfterFunc(in, func() { a.self.Post(due{}) })
+}
+
+// after is the wait after so many failures in a row, with jitter.
+func (r rhythm) after(failures int) time.Duration {
+	wait := r.retry
+	for i := 1; i < failures && wait < r.every; i++ {
+		wait *= 2
+	}
+	wait = min(wait, r.every)
+	return wait/2 + rand.N(wait/2+1)
+}

@@ -1,0 +1,86 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Requester sends a message to an actor, wherever it runs, and again until it is
+// answered or ctx ends. The cluster's node is one.
+type Requester interface {
+	Request(ctx context.Context, kind, id string, msg []byte) ([]byte, error)
+}
+
+// Target is an account to be kept alive.
+type Target struct{ Kind, ID string }
+
+// KeeperConfig is what a Keeper needs.
+type KeeperConfig struct {
+	Requester Requester // required
+	Targets   []Target
+
+	// Interval is between two ticks of an account: as long as it may be without
+	// an activation once its owner died. Defaults to 30 seconds.
+	Interval time.Duration
+	// Scale shortens Interval. Defaults to 1.
+	Scale float64
+
+	Logger *zap.Logger // defaults to none
+}
+
+// Keeper sees to it that accounts are active. One runs on every member that may
+// own accounts: whoever asks, it is the owner that is activated.
+type Keeper struct{ cfg KeeperConfig }
+
+// NewKeeper checks cfg and fills its defaults. It starts nothing.
+func NewKeeper(cfg KeeperConfig) (*Keeper, error) {
+	if cfg.Requester == nil {
+		return nil, errors.New("mailbox: Requester is required")
+	}
+	if cfg.Scale < 0 {
+		return nil, fmt.Errorf("mailbox: Scale is %g", cfg.Scale)
+	}
+	def(&cfg.Scale, 1)
+	def(&cfg.Interval, 30*time.Second)
+	cfg.Interval = scaled(cfg.Interval, cfg.Scale)
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	return &Keeper{cfg: cfg}, nil
+}
+
+// Run sends each target a tick, at once and each interval, until ctx ends.
+func (k *Keeper) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	for _, t := range k.cfg.Targets {
+		all.Go(func() { k.keep(ctx, t) })
+	}
+	all.Wait()
+	return nil
+}
+
+func (k *Keeper) keep(ctx context.Context, t Target) {
+	next := time.NewTicker(k.cfg.Interval)
+	defer next.Stop()
+	for {
+		k.tick(ctx, t)
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+	}
+}
+
+func (k *Keeper) tick(ctx context.Context, t Target) {
+	patient, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	if _, err := k.cfg.Requester.Request(patient, t.Kind, t.ID, []byte(tick)); err != nil && ctx.Err() == nil {
+		k.cfg.Logger.Warn("account not reached", zap.String("kind", t.Kind), zap.String("account", t.ID), zap.Error(err))
+	}
+}
