@@ -1,0 +1,109 @@
+// Command fte is the Customer Success Digital FTE: one static binary that is
+// every process of the system, and its operator's tools. main.go is the table of
+// commands, config.go turns the environment into one Config a package, serve.go
+// puts the parts together.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+// command is one word after "fte". run returns nil for exit 0; an errUsage for
+// 2; any other error for 1.
+type command struct {
+	name, args, what string
+	run              func(ctx context.Context, args []string, out io.Writer) error
+}
+
+// errUsage marks wrong use: exit code 2.
+var errUsage = errors.New("wrong use")
+
+func commands() []command {
+	return []command{
+		{"dev", "[-dir .fte] [-http ADDR] [-sim ADDR] [-workers N] [-apis N] [-restart] [-model local|sim|openai] [-reset]", "everything on one machine, no accounts needed", runDev},
+		{"serve", "-run webhook,intake,actors,outbox,console", "one node, settings from the environment", runServe},
+		{"migrate", "up|status", "schema and topics", runMigrate},
+		{"learn", "DIR", "load knowledge from markdown", runLearn},
+		{"sim", "[-addr ADDR] [-dir DIR]", "the simulated vendors alone", runSim},
+		{"broker", "[-addr ADDR] [-dir DIR]", "the embedded Kafka-protocol broker alone (development)", runBroker},
+		{"members", "[-watch] [-json]", "who is in the cluster", runMembers},
+		{"who", "ID|ADDRESS|MESSAGE [-json]", "who owns a customer, and what became of a message", runWho},
+		{"dlq", "list|show ID|replay ID|purge ID", "dead letters", runDLQ},
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it returns the exit code.
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		usage(errs)
+		if len(args) == 0 {
+			return 2
+		}
+		return 0
+	}
+	for _, c := range commands() {
+		if c.name != args[0] {
+			continue
+		}
+		err := c.run(ctx, args[1:], out)
+		switch {
+		case err == nil, errors.Is(err, flag.ErrHelp):
+			return 0
+		case errors.Is(err, errUsage):
+			fmt.Fprintf(errs, "fte %s: %v\nusage: fte %s %s\n", c.name, err, c.name, c.args)
+			return 2
+		default:
+			fmt.Fprintf(errs, "fte %s: %s\n", c.name, strings.ReplaceAll(err.Error(), "\n", "; "))
+			return 1
+		}
+	}
+	fmt.Fprintf(errs, "fte: there is no command %q\n", args[0])
+	usage(errs)
+	return 2
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "usage: fte COMMAND")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-8s %s\n           %s\n", c.name, c.what, c.args)
+	}
+}
+
+// flags makes a flag set whose errors are wrong use.
+func flags(name string) *flag.FlagSet {
+	f := flag.NewFlagSet("fte "+name, flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	return f
+}
+
+// parse parses args and refuses more than most positional ones.
+func parse(f *flag.FlagSet, args []string, most int) error {
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			if f.Usage == nil {
+				f.SetOutput(os.Stderr)
+				f.PrintDefaults()
+			}
+			return err
+		}
+		return fmt.Errorf("%w: %v", errUsage, err)
+	}
+	if f.NArg() > most {
+		return fmt.Errorf("%w: unexpected %q", errUsage, f.Arg(most))
+	}
+	return nil
+}

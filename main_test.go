@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func fte(t *testing.T, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	code = run(ctx, args, &o, &e)
+	return code, o.String(), e.String()
+}
+
+func TestWrongUseExitsTwo(t *testing.T) {
+	t.Setenv("OPENAI_API_KEY", "")
+	for name, args := range map[string][]string{
+		"no command": nil, "unknown command": {"fly"}, "unknown flag": {"dev", "-wings"}, "no workers": {"dev", "-workers", "0"}, "too many APIs": {"dev", "-apis", "9"},
+		"unknown model": {"dev", "-model", "psychic"}, "openai without a key": {"dev", "-model", "openai"}, "stray word": {"dev", "now"},
+		"migrate whither": {"migrate", "sideways"}, "learn nothing": {"learn"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, errs := fte(t, args...)
+			require.Equal(t, 2, code, errs)
+			require.Contains(t, errs, "usage")
+		})
+	}
+}
+
+func TestFailureExitsOneWithOneLine(t *testing.T) {
+	t.Setenv("FTE_API", "")
+	t.Setenv("DATABASE_URL", "")
+	for name, args := range map[string][]string{
+		"members without a system": {"members", "-dir", t.TempDir()}, "who without a system": {"who", "x", "-dir", t.TempDir()},
+		"learn from no folder": {"learn", "/nonexistent"}, "serve without settings": {"serve", "-run", "webhook"}, "migrate without a database": {"migrate", "up"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, errs := fte(t, args...)
+			require.Equal(t, 1, code)
+			require.Empty(t, out)
+			require.Equal(t, 1, strings.Count(errs, "\n"), errs)
+		})
+	}
+}
+
+func TestATakenPortNamesItsFlag(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	code, _, errs := fte(t, "dev", "-dir", t.TempDir(), "-http", l.Addr().String())
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, "-http "+l.Addr().String())
+}
+
+func TestTwoInOneFolder(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := lockFolder(dir)
+	require.NoError(t, err)
+	defer lock.Close()
+	code, _, errs := fte(t, "dev", "-dir", dir)
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, "another fte dev")
+	code, _, errs = fte(t, "dev", "-dir", dir, "-reset")
+	require.Equal(t, 1, code, "a folder in use is not reset")
+	require.Contains(t, errs, "another fte dev")
+}
+
+func TestResetLeavesFoldersThatAreNotOurs(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "letters"), []byte("x"), 0o600))
+	require.NoError(t, resetDev(dir))
+	require.FileExists(t, filepath.Join(dir, "letters"))
+}
+
+// refuser is a SOCKS5 proxy that refuses every connection, with reply 5.
+func refuser(t *testing.T) (addr string, user <-chan string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	users := make(chan string, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		b := make([]byte, 512)
+		io.ReadFull(c, b[:2])
+		io.ReadFull(c, b[:b[1]])
+		c.Write([]byte{5, 2}) // user and password
+		io.ReadFull(c, b[:2])
+		n := int(b[1])
+		io.ReadFull(c, b[:n])
+		users <- string(b[:n])
+		io.ReadFull(c, b[:1])
+		io.ReadFull(c, b[:b[0]])
+		c.Write([]byte{1, 0})
+		io.ReadFull(c, b[:10])
+		c.Write([]byte{5, 5, 0, 1, 0, 0, 0, 0, 0, 0})
+	}()
+	return l.Addr().String(), users
+}
+
+// A refusal keeps its meaning through the proxy: the process is gone, which the
+// membership takes as evidence.
+func TestARefusalThroughTheProxyIsARefusal(t *testing.T) {
+	addr, user := refuser(t)
+	d, err := newDialer(addr, "worker-7")
+	require.NoError(t, err)
+	_, err = d.DialContext(context.Background(), "tcp", "127.0.0.1:9")
+	require.True(t, errors.Is(err, syscall.ECONNREFUSED), "%v", err)
+	require.Equal(t, "worker-7", <-user, "the proxy learns whose connection it is")
+}
+
+func TestPeerTLSNeedsACertificateOfTheCluster(t *testing.T) {
+	ours, theirs := t.TempDir(), t.TempDir()
+	for _, dir := range []string{ours, theirs} {
+		require.NoError(t, developmentCA(dir))
+	}
+	load := func(dir string) (s, c *http.Transport, server *httptest.Server) {
+		st, ct, err := peerTLS(filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+		require.NoError(t, err)
+		server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("hello")) }))
+		server.TLS = st
+		return nil, &http.Transport{TLSClientConfig: ct}, server
+	}
+	_, client, server := load(ours)
+	server.StartTLS()
+	defer server.Close()
+	res, err := (&http.Client{Transport: client}).Get(server.URL)
+	require.NoError(t, err)
+	res.Body.Close()
+	_, stranger, _ := load(theirs)
+	_, err = (&http.Client{Transport: stranger}).Get(server.URL)
+	require.Error(t, err, "a certificate of another CA")
+	before, err := os.ReadFile(filepath.Join(ours, "key.pem"))
+	require.NoError(t, err)
+	require.NoError(t, developmentCA(ours))
+	after, err := os.ReadFile(filepath.Join(ours, "key.pem"))
+	require.NoError(t, err)
+	require.Equal(t, before, after, "it is made once")
+}
+
+func TestDevControl(t *testing.T) {
+	dir, token := t.TempDir(), strings.Repeat("t", 32)
+	h := devControl(dir, token)
+	ask := func(path, body, token string) int {
+		r := httptest.NewRequest("POST", path, strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	require.Equal(t, 401, ask("/_dev/members/worker-1/kill", `{"signal":"KILL"}`, "wrong"))
+	require.Equal(t, 400, ask("/_dev/members/worker-1/kill", `{"signal":"HUP"}`, token))
+	require.Equal(t, 503, ask("/_dev/members/worker-1/kill", `{"signal":"KILL"}`, token), "no dev.json")
+	d := &dev{devOptions: devOptions{dir: dir}}
+	require.NoError(t, d.write(devJSON{Members: []devMember{{Name: "worker-1"}, {Name: "self", PID: os.Getpid()}}}))
+	require.Equal(t, 409, ask("/_dev/members/worker-1/kill", `{"signal":"KILL"}`, token), "not running")
+	require.Equal(t, 404, ask("/_dev/members/worker-9/kill", `{"signal":"KILL"}`, token))
+	require.Equal(t, 200, ask("/_dev/members/self/kill", `{"signal":"CONT"}`, token))
+}

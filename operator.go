@@ -1,0 +1,310 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// operator is the client of a running system's operator API.
+type operator struct {
+	base, token string
+	http        *http.Client
+}
+
+// findOperator finds the running system by FTE_API and FTE_TOKEN, else by
+// DIR/dev.json.
+func findOperator(dir string) (*operator, error) {
+	o := &operator{base: strings.TrimSuffix(os.Getenv("FTE_API"), "/"), token: os.Getenv("FTE_TOKEN"), http: &http.Client{Timeout: 10 * time.Second}}
+	if o.base != "" {
+		if o.token == "" {
+			return nil, errors.New("find the running system: FTE_API is set, FTE_TOKEN is not")
+		}
+		return o, nil
+	}
+	j, err := readDevJSON(dir)
+	if err != nil {
+		return nil, fmt.Errorf("find the running system: %w; name its folder with -dir, or set FTE_API and FTE_TOKEN", err)
+	}
+	o.base, o.token = j.HTTP, j.OperatorToken
+	return o, nil
+}
+
+// call makes one request and decodes the answer into out, or returns the
+// problem's own words.
+func (o *operator) call(ctx context.Context, method, path string, body, out any) error {
+	var in io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		in = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, o.base+"/api/v1"+path, in)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+o.token)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := o.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", o.base, err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode >= 300 {
+		var p struct{ Title, Detail string }
+		json.NewDecoder(io.LimitReader(res.Body, 1<<16)).Decode(&p)
+		return &statusError{status: res.StatusCode, text: strings.TrimSpace(p.Title + " " + p.Detail)}
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", path, err)
+	}
+	return nil
+}
+
+// statusError is a refusal of the operator API.
+type statusError struct {
+	status int
+	text   string
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("refused: %d %s", e.status, e.text) }
+
+// operatorCommand parses the flags that all commands on a running system share.
+func operatorCommand(name string, args []string, most int, more func(*flag.FlagSet)) (*operator, []string, error) {
+	f := flags(name)
+	dir := f.String("dir", ".fte", "folder of the running fte dev")
+	if more != nil {
+		more(f)
+	}
+	var words []string // flags may stand before and after the words
+	for rest := args; ; {
+		if err := parse(f, rest, len(rest)); err != nil {
+			return nil, nil, err
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		words, rest = append(words, f.Arg(0)), f.Args()[1:]
+	}
+	if len(words) > most {
+		return nil, nil, fmt.Errorf("%w: unexpected %q", errUsage, words[most])
+	}
+	o, err := findOperator(*dir)
+	return o, words, err
+}
+
+// member is what GET members says of one.
+type apiMember struct {
+	Name            string   `json:"name"`
+	Generation      int64    `json:"generation"`
+	SystemID        string   `json:"system_id"`
+	State           string   `json:"state"`
+	Address         string   `json:"address"`
+	Roles           []string `json:"roles"`
+	HeartbeatAgeMS  int64    `json:"heartbeat_age_ms"`
+	View            int64    `json:"view"`
+	ActiveCustomers *int     `json:"active_customers"`
+	EndedWhy        string   `json:"ended_why"`
+}
+
+func runMembers(ctx context.Context, args []string, out io.Writer) error {
+	var watch, asJSON bool
+	o, _, err := operatorCommand("members", args, 0, func(f *flag.FlagSet) {
+		f.BoolVar(&watch, "watch", false, "show every change until interrupted")
+		f.BoolVar(&asJSON, "json", false, "JSON")
+	})
+	if err != nil {
+		return err
+	}
+	last := ""
+	for {
+		var raw json.RawMessage
+		if err := o.call(ctx, http.MethodGet, "/members", nil, &raw); err != nil {
+			if !watch || ctx.Err() != nil {
+				if watch {
+					return nil
+				}
+				return err
+			}
+			fmt.Fprintln(os.Stderr, "fte members:", err)
+		} else {
+			text, err := membersText(raw, asJSON)
+			if err != nil {
+				return err
+			}
+			if stable := regexp.MustCompile(`\d+ms`).ReplaceAllString(text, ""); stable != last {
+				last = stable
+				fmt.Fprint(out, text)
+			}
+		}
+		if !watch {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+func membersText(raw json.RawMessage, asJSON bool) (string, error) {
+	var b strings.Builder
+	if asJSON {
+		var buf bytes.Buffer
+		if err := json.Indent(&buf, raw, "", " "); err != nil {
+			return "", err
+		}
+		return buf.String() + "\n", nil
+	}
+	var list struct {
+		Items []apiMember `json:"items"`
+		View  int64       `json:"view"`
+	}
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return "", fmt.Errorf("read the members: %w", err)
+	}
+	fmt.Fprintf(&b, "view %d\n", list.View)
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tGEN\tSTATE\tADDRESS\tROLES\tHEARTBEAT\tVIEW\tCUSTOMERS\tSYSTEM ID\tENDED")
+	for _, m := range list.Items {
+		active := "-"
+		if m.ActiveCustomers != nil {
+			active = fmt.Sprint(*m.ActiveCustomers)
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%dms\t%d\t%s\t%s\t%s\n", m.Name, m.Generation, m.State, m.Address, strings.Join(m.Roles, ","), m.HeartbeatAgeMS, m.View, active, m.SystemID, m.EndedWhy)
+	}
+	w.Flush()
+	return b.String(), nil
+}
+
+var isUUID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// runWho answers "who owns it" for a customer's id, an address, or a message's
+// external id.
+func runWho(ctx context.Context, args []string, out io.Writer) error {
+	var asJSON bool
+	o, words, err := operatorCommand("who", args, 1, func(f *flag.FlagSet) { f.BoolVar(&asJSON, "json", false, "JSON") })
+	if err != nil {
+		return err
+	}
+	if len(words) != 1 {
+		return fmt.Errorf("%w: name a customer's id, an address, or a message's external id", errUsage)
+	}
+	what, found := words[0], map[string]any{}
+	id := what
+	if !isUUID.MatchString(what) {
+		if id, err = o.resolve(ctx, what, found); err != nil {
+			return err
+		}
+	}
+	var customer map[string]any
+	if err := o.call(ctx, http.MethodGet, "/customers/"+url.PathEscape(id), nil, &customer); err != nil {
+		return fmt.Errorf("look up %s: %w", id, err)
+	}
+	found["customer"] = customer
+	var owners struct {
+		Items []map[string]any `json:"items"`
+	}
+	if err := o.call(ctx, http.MethodGet, "/customers/"+url.PathEscape(id)+"/ownership", nil, &owners); err != nil {
+		return fmt.Errorf("look up the owners of %s: %w", id, err)
+	}
+	found["ownership"] = owners.Items
+	if asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", " ")
+		return e.Encode(found)
+	}
+	fmt.Fprintf(out, "customer  %v\nowner     %v\nepoch     %v\nversion   %v\nmode      %v\nresident  %v\n",
+		id, customer["owner"], customer["epoch"], customer["version"], customer["mode"], customer["resident"])
+	if m, ok := found["message"].(map[string]any); ok {
+		fmt.Fprintf(out, "message   seq %v, turn %v, outcome %v\n", m["seq"], m["turn"], m["outcome"])
+	}
+	for _, h := range owners.Items {
+		fmt.Fprintf(out, "          epoch %v  %v  %v  %v\n", h["epoch"], h["at"], h["reason"], h["owner"])
+	}
+	return nil
+}
+
+// resolve finds the customer of an address or of a message.
+func (o *operator) resolve(ctx context.Context, what string, found map[string]any) (string, error) {
+	query := ""
+	switch {
+	case strings.HasPrefix(what, "+"), strings.HasPrefix(what, "whatsapp:+"):
+		query = "phone=" + url.QueryEscape(strings.TrimPrefix(what, "whatsapp:"))
+	case strings.Contains(what, "@"):
+		query = "email=" + url.QueryEscape(what)
+	}
+	if query != "" {
+		var list struct {
+			Items []struct {
+				ID string `json:"id"`
+			} `json:"items"`
+		}
+		if err := o.call(ctx, http.MethodGet, "/customers?"+query, nil, &list); err != nil {
+			return "", fmt.Errorf("look up %s: %w", what, err)
+		}
+		if len(list.Items) == 0 {
+			return "", fmt.Errorf("look up %s: nobody has this address", what)
+		}
+		return list.Items[0].ID, nil
+	}
+	for _, channel := range []string{"whatsapp", "email", "webform"} {
+		var m map[string]any
+		err := o.call(ctx, http.MethodGet, "/messages?channel="+channel+"&external_id="+url.QueryEscape(what), nil, &m)
+		var status *statusError
+		if errors.As(err, &status) && status.status == http.StatusNotFound {
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("look up message %s: %w", what, err)
+		}
+		found["message"] = m
+		id, _ := m["customer_id"].(string)
+		return id, nil
+	}
+	return "", fmt.Errorf("look up %s: it is no customer's id, no address we know and no message that is stored", what)
+}
+
+func runDLQ(ctx context.Context, args []string, out io.Writer) error {
+	o, words, err := operatorCommand("dlq", args, 2, nil)
+	if err != nil {
+		return err
+	}
+	if len(words) == 0 {
+		return fmt.Errorf("%w: say list, show, replay or purge", errUsage)
+	}
+	method, path := http.MethodGet, "/dlq"
+	switch {
+	case words[0] == "list" && len(words) == 1:
+	case words[0] == "show" && len(words) == 2:
+		path += "/" + url.PathEscape(words[1])
+	case (words[0] == "replay" || words[0] == "purge") && len(words) == 2:
+		method, path = http.MethodPost, path+"/"+url.PathEscape(words[1])+"/"+words[0]
+	default:
+		return fmt.Errorf("%w: %q", errUsage, strings.Join(words, " "))
+	}
+	var raw any
+	if err := o.call(ctx, method, path, nil, &raw); err != nil {
+		return fmt.Errorf("%s dead letters: %w", words[0], err)
+	}
+	e := json.NewEncoder(out)
+	e.SetIndent("", " ")
+	return e.Encode(raw)
+}
