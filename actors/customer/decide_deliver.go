@@ -1,6 +1,7 @@
 package customer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -26,6 +27,7 @@ func (d Deliver) decide(x *change) {
 	}
 	if len(in.From) > 0 {
 		m.From = in.From[0]
+		m.Envelope.ReplyTo = cmp.Or(in.Envelope.ReplyTo, m.From.Value) // a loaded message has no From
 	}
 	x.write().Claims = in.Claims
 	if in.Ignore != "" {

@@ -41,6 +41,11 @@ func script(seed uint64) []uint32 {
 // play runs one schedule to its end, heals the world and judges it.
 func play(b bugs, script []uint32) (w *world, err error) {
 	w = newWorld(b, script)
+	return w, w.play()
+}
+
+// play runs the script, heals and judges.
+func (w *world) play() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			buf := make([]byte, 4096)
@@ -54,7 +59,7 @@ func play(b bugs, script []uint32) (w *world, err error) {
 	if w.wrong == nil {
 		w.wrong = w.judge()
 	}
-	return w, w.wrong
+	return w.wrong
 }
 
 // heal ends all faults and lets the world come to rest.
@@ -184,7 +189,7 @@ func (w *world) judgeSent() error {
 		keys[sent.key] = true
 		id, seq, err := support.ParseKey(sent.key)
 		o := w.store.find(seq)
-		if err != nil || id != someone || o == nil {
+		if err != nil || id != w.store.row.ID || o == nil {
 			return fmt.Errorf("%s was sent, which is no reply: %v", sent.key, err)
 		}
 		if !(o.State == support.OutAccepted || o.State == support.OutUndelivered) {

@@ -207,13 +207,9 @@ func copied[T any](p *T) *T {
 // routeOf is how to answer m, which arrived at.
 func routeOf(m support.Message, at time.Time) Route {
 	e := m.Envelope
-	to := e.ReplyTo
-	if to == "" {
-		to = m.From.Value
-	}
 	return Route{
-		Channel: m.Channel, To: to, Thread: m.Thread, Ticket: m.Ticket, Subject: m.Subject, Level: m.Level, At: at,
-		Envelope: support.Envelope{ReplyTo: to, Account: e.Account, MessageID: e.MessageID, References: e.References},
+		Channel: m.Channel, To: e.ReplyTo, Thread: m.Thread, Ticket: m.Ticket, Subject: m.Subject, Level: m.Level, At: at,
+		Envelope: support.Envelope{Account: e.Account, MessageID: e.MessageID, References: e.References},
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 // numbers decides every step, so that it can be repeated and shortened.
 type world struct {
 	store   *memStore
+	through Store  // what activations see; the store itself unless set
+	name    string // sets the world's external ids apart
 	bugs    bugs
 	script  []uint32
 	at      int
@@ -76,6 +78,7 @@ var channels = [2]support.Channel{support.WhatsApp, support.Email}
 func newWorld(b bugs, script []uint32) *world {
 	w := &world{bugs: b, script: script, store: newMemStore(someone)}
 	w.store.bugs = b
+	w.through = w.store
 	return w
 }
 
@@ -111,9 +114,9 @@ func (w *world) activate(member string) *activation {
 	}
 	a := &activation{}
 	cfg := template
-	cfg.Store, cfg.NewID = w.store, w.newID
+	cfg.Store, cfg.NewID = w.through, w.newID
 	cfg.mono = func() time.Duration { return w.store.now.Sub(epoch) }
-	a.core = core{cfg: &cfg, id: someone, owner: member}
+	a.core = core{cfg: &cfg, id: w.store.row.ID, owner: member}
 	return a
 }
 
@@ -246,7 +249,7 @@ func (w *world) any(n uint32) *activation {
 func (w *world) accept(arg uint32) {
 	ch := int(arg % 2)
 	n := len(w.sources[ch])
-	in := support.Inbound{Channel: channels[ch], ExternalID: "x" + strconv.Itoa(n), Level: support.ChannelVerified, Text: "hello"}
+	in := support.Inbound{Channel: channels[ch], ExternalID: w.name + strconv.Itoa(n), Level: support.ChannelVerified, Text: "hello"}
 	in.From = []support.Address{{Kind: support.KindPhone, Value: "+15550100"}}
 	in.Envelope.ReplyTo = "to"
 	if ch == 1 {
@@ -430,7 +433,7 @@ func (w *world) takeOver(a *activation) {
 
 // reply is a person's; every other one is a repetition.
 func (w *world) reply(arg uint32) {
-	key := "k" + strconv.Itoa(int(arg%4))
+	key := w.name + "k" + strconv.Itoa(int(arg%4))
 	if !w.any(0).loaded && len(w.store.messages) == 0 {
 		return
 	}
