@@ -115,6 +115,9 @@ func removeMember(client sarama.Client, group, instance string) error {
 		return err
 	}
 	resp, err := admin.RemoveMemberFromConsumerGroup(group, []string{instance})
+	if errors.Is(err, sarama.ErrGroupIDNotFound) {
+		return nil // nobody ever joined
+	}
 	if err != nil {
 		return fmt.Errorf("group %s: %w", group, err)
 	}
@@ -152,6 +155,9 @@ func groupLag(client sarama.Client, admin sarama.ClusterAdmin, ch support.Channe
 		return 0, err
 	}
 	committed, err := admin.ListConsumerGroupOffsets(Group(ch), map[string][]int32{topic: parts})
+	if errors.Is(err, sarama.ErrGroupIDNotFound) {
+		committed, err = &sarama.OffsetFetchResponse{}, nil // nobody ever consumed
+	}
 	if err != nil {
 		return 0, err
 	}

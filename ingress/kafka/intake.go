@@ -62,7 +62,7 @@ func (in *intake) groupConfig() *sarama.Config {
 // run is a member of the group until ctx ends, connecting again as needed.
 func (in *intake) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		client, err := sarama.NewClient(in.cfg.Servers.Brokers, in.groupConfig())
+		client, err := newSplitClient(in.cfg.Servers.Brokers, in.groupConfig())
 		if err == nil {
 			err = in.member(ctx, client)
 		}
