@@ -3,7 +3,9 @@
 -- Ids are UUIDv7 made by the program. Times are set by the database. "sealed"
 -- columns are AEAD ciphertext, "bi" columns are blind indexes. Columns stamped
 -- (epoch, version) carry the commit that inserted the row, (upd_epoch,
--- upd_version) the commit that last changed it.
+-- upd_version) the commit that last changed it. Tables that only a fenced commit
+-- writes have no foreign keys: each row is inserted from the fence's own row, and
+-- the keys cost a fifth of a turn's CPU in the server.
 
 CREATE TABLE customers (
   id          uuid PRIMARY KEY,
@@ -21,7 +23,7 @@ CREATE TABLE customers (
 CREATE INDEX customers_merged_into ON customers (merged_into) WHERE merged_into IS NOT NULL;
 
 CREATE TABLE wakes (
-  customer_id uuid PRIMARY KEY REFERENCES customers (id),
+  customer_id uuid PRIMARY KEY,
   due         timestamptz NOT NULL,
   owner       text,
   tries       int NOT NULL DEFAULT 0
@@ -67,7 +69,7 @@ CREATE TABLE identifier_claims (
 
 CREATE TABLE conversations (
   id            uuid PRIMARY KEY,
-  customer_id   uuid NOT NULL REFERENCES customers (id),
+  customer_id   uuid NOT NULL,
   status        text NOT NULL CHECK (status IN ('open', 'closed')),
   first_channel text NOT NULL,
   channel       text NOT NULL,
@@ -84,7 +86,7 @@ CREATE UNIQUE INDEX conversations_one_open ON conversations (customer_id) WHERE 
 CREATE TABLE tickets (
   id              uuid PRIMARY KEY,
   reference       text NOT NULL UNIQUE,
-  customer_id     uuid NOT NULL REFERENCES customers (id),
+  customer_id     uuid NOT NULL,
   conversation_id uuid,
   channel         text NOT NULL,
   thread          text NOT NULL DEFAULT '',
@@ -106,7 +108,7 @@ CREATE TABLE tickets (
 CREATE INDEX tickets_customer ON tickets (customer_id);
 
 CREATE TABLE messages (
-  customer_id  uuid NOT NULL REFERENCES customers (id),
+  customer_id  uuid NOT NULL,
   seq          bigint NOT NULL,
   direction    text NOT NULL CHECK (direction IN ('in', 'out')),
   channel      text NOT NULL CHECK (channel IN ('email', 'whatsapp', 'webform')),
@@ -134,7 +136,7 @@ CREATE TABLE messages (
 CREATE UNIQUE INDEX messages_channel_external_id_key ON messages (channel, external_id) WHERE external_id IS NOT NULL;
 
 CREATE TABLE turns (
-  customer_id uuid NOT NULL REFERENCES customers (id),
+  customer_id uuid NOT NULL,
   turn        bigint NOT NULL,
   kind        text NOT NULL CHECK (kind IN ('agent', 'person', 'system')),
   inputs      bigint[] NOT NULL,
@@ -156,7 +158,7 @@ CREATE TABLE turns (
 CREATE INDEX turns_inherited ON turns (inputs_of) WHERE inputs_of <> customer_id; -- after a merge; empty otherwise
 
 CREATE TABLE turn_steps (
-  customer_id   uuid NOT NULL REFERENCES customers (id),
+  customer_id   uuid NOT NULL,
   turn          bigint NOT NULL,
   step          int NOT NULL,
   kind          text NOT NULL CHECK (kind IN ('model', 'tool')),
@@ -173,7 +175,7 @@ CREATE TABLE turn_steps (
 );
 
 CREATE TABLE outbox (
-  customer_id uuid NOT NULL REFERENCES customers (id),
+  customer_id uuid NOT NULL,
   seq         bigint NOT NULL,
   kind        text NOT NULL CHECK (kind IN ('answer', 'ack', 'person', 'notice')),
   channel     text NOT NULL CHECK (channel IN ('email', 'whatsapp', 'webform')),
@@ -198,8 +200,7 @@ CREATE TABLE outbox (
   sent_at     timestamptz,
   epoch       bigint NOT NULL,
   version     bigint NOT NULL,
-  PRIMARY KEY (customer_id, seq),
-  FOREIGN KEY (customer_id, seq) REFERENCES messages (customer_id, seq)
+  PRIMARY KEY (customer_id, seq)
 );
 CREATE INDEX outbox_due ON outbox (channel, next_at) WHERE state = 'pending';
 CREATE INDEX outbox_unfinished ON outbox (customer_id, channel, seq) WHERE state IN ('pending', 'sending', 'unknown');
@@ -207,7 +208,7 @@ CREATE INDEX outbox_unfinished ON outbox (customer_id, channel, seq) WHERE state
 CREATE INDEX outbox_unhandled ON outbox (customer_id) WHERE state IN ('failed', 'undelivered', 'dead') AND NOT handled;
 
 CREATE TABLE events (
-  customer_id  uuid NOT NULL REFERENCES customers (id),
+  customer_id  uuid NOT NULL,
   version      bigint NOT NULL,
   n            int NOT NULL,
   topic        text NOT NULL CHECK (topic IN ('fte.events', 'fte.escalations')),
@@ -220,7 +221,7 @@ CREATE TABLE events (
 CREATE INDEX events_unpublished ON events (at) WHERE published_at IS NULL;
 
 CREATE TABLE ownership_log (
-  customer_id uuid NOT NULL REFERENCES customers (id),
+  customer_id uuid NOT NULL,
   epoch       bigint NOT NULL,
   owner       text NOT NULL,
   previous    text,
