@@ -151,7 +151,7 @@ func (a *Actor) ended(err error) {
 	a.self.Busy(false)
 	switch {
 	case errors.Is(err, support.ErrFenced), errors.Is(err, support.ErrUnknownCommit):
-		a.metrics.failed(a)
+		a.metrics.failed()
 		a.log.Warn("activation ends: what it knows may be old", zap.Error(err))
 		a.draining = true
 		a.self.Stop()
@@ -159,7 +159,7 @@ func (a *Actor) ended(err error) {
 	case err != nil:
 		a.failures++
 		wait := a.rhythm.after(a.failures)
-		a.metrics.failed(a)
+		a.metrics.failed()
 		a.log.Warn("pass failed", zap.Int("failures", a.failures), zap.Duration("again_in", wait), zap.Error(err))
 		a.next(wait)
 	default:

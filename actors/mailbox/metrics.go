@@ -9,7 +9,8 @@ import (
 	"fte/support"
 )
 
-// metrics of all activations of a kind. It is the collector of their ages.
+// metrics of all activations of one kind of account, which is a constant label.
+// It is the collector of their ages.
 type metrics struct {
 	messages *prometheus.CounterVec
 	passes   *prometheus.CounterVec
@@ -19,15 +20,16 @@ type metrics struct {
 	last map[*Actor]time.Time // of the last pass that succeeded; before it, of the activation
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(kind string, reg prometheus.Registerer) *metrics {
+	labels := prometheus.Labels{"kind": kind}
 	m := &metrics{
 		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "fte_reconciled_messages_total", Help: "Messages found at a vendor whose webhook was missed, by what became of them.",
+			Name: "fte_reconciled_messages_total", Help: "Messages found at a vendor whose webhook was missed, by what became of them.", ConstLabels: labels,
 		}, []string{"channel", "result"}),
 		passes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "fte_account_passes_total", Help: "Passes over our own accounts, by kind of account and result.",
-		}, []string{"kind", "result"}),
-		age:  prometheus.NewDesc("fte_account_success_age_seconds", "Time since an account active here was last dealt with.", []string{"kind", "account"}, nil),
+			Name: "fte_account_passes_total", Help: "Passes over our own accounts, by kind of account and result.", ConstLabels: labels,
+		}, []string{"result"}),
+		age:  prometheus.NewDesc("fte_account_success_age_seconds", "Time since an account active here was last dealt with.", []string{"account"}, labels),
 		last: map[*Actor]time.Time{},
 	}
 	if reg != nil {
@@ -40,10 +42,10 @@ func (m *metrics) reconciled(ch support.Channel, result string) {
 	m.messages.WithLabelValues(string(ch), result).Inc()
 }
 
-func (m *metrics) failed(a *Actor) { m.passes.WithLabelValues(a.kind, "failed").Inc() }
+func (m *metrics) failed() { m.passes.WithLabelValues("failed").Inc() }
 
 func (m *metrics) succeeded(a *Actor) {
-	m.passes.WithLabelValues(a.kind, "succeeded").Inc()
+	m.passes.WithLabelValues("succeeded").Inc()
 	m.activated(a)
 }
 
@@ -67,13 +69,13 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) { out <- m.age }
 func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	last := map[Target]time.Time{}
+	last := map[string]time.Time{}
 	for a, at := range m.last {
-		if t := (Target{a.kind, a.id}); at.After(last[t]) {
-			last[t] = at
+		if at.After(last[a.id]) {
+			last[a.id] = at
 		}
 	}
-	for t, at := range last {
-		out <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, time.Since(at).Seconds(), t.Kind, t.ID)
+	for id, at := range last {
+		out <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, time.Since(at).Seconds(), id)
 	}
 }

@@ -89,7 +89,7 @@ func NewNumbers(cfg NumberConfig) (*Numbers, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	return &Numbers{cfg: cfg, metrics: newMetrics(cfg.Registerer)}, nil
+	return &Numbers{cfg: cfg, metrics: newMetrics(KindNumber, cfg.Registerer)}, nil
 }
 
 func def[T time.Duration | float64](v *T, to T) {
