@@ -72,14 +72,21 @@ func (p *partition) through(try func() error) error {
 	if err != nil {
 		return err
 	}
+	v := untold
 	select {
 	case p.slots <- struct{}{}:
 		err = try()
 		<-p.slots
+		switch {
+		case errors.Is(err, support.ErrUnavailable):
+			v = away
+		case p.ctx.Err() == nil:
+			v = there
+		}
 	case <-p.waiting.Done():
 		err = p.waiting.Err()
 	}
-	p.gate.leave(probing, errors.Is(err, support.ErrUnavailable))
+	p.gate.leave(probing, v)
 	return err
 }
 

@@ -33,7 +33,7 @@ func newGate(first, most time.Duration, moved func(bool)) *gate {
 func (g *gate) enter(ctx context.Context) (probing bool, err error) {
 	for {
 		g.mu.Lock()
-		opened, pause := g.opened, g.pause
+		opened := g.opened
 		g.mu.Unlock()
 		if opened == nil {
 			return false, ctx.Err()
@@ -49,25 +49,41 @@ func (g *gate) enter(ctx context.Context) (probing bool, err error) {
 			case <-ctx.Done():
 				g.probe <- struct{}{}
 				return false, ctx.Err()
-			case <-time.After(pause):
+			case <-time.After(g.look()):
 				return true, nil
 			}
 		}
 	}
 }
 
-// leave says how the try ended: whether a dependency was away.
-func (g *gate) leave(probing, away bool) {
+// look is how long whoever has the token waits before the try.
+func (g *gate) look() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.pause
+}
+
+// verdict is what a try says about the dependencies.
+type verdict int
+
+const (
+	untold verdict = iota // it was given up
+	there
+	away
+)
+
+// leave says how the try ended.
+func (g *gate) leave(probing bool, v verdict) {
 	g.mu.Lock()
 	changed := false
 	now := time.Now()
 	switch {
-	case away && g.opened == nil:
+	case v == away && g.opened == nil:
 		g.opened, g.pause, changed = make(chan struct{}), g.first, true
 		g.total += now.Sub(g.since)
-	case away && probing:
+	case v == away && probing:
 		g.pause = min(2*g.pause, g.most)
-	case !away && g.opened != nil:
+	case v == there && g.opened != nil:
 		close(g.opened)
 		g.opened, changed = nil, true
 	}
@@ -79,7 +95,7 @@ func (g *gate) leave(probing, away bool) {
 		g.probe <- struct{}{}
 	}
 	if changed {
-		g.moved(away)
+		g.moved(v == away)
 	}
 }
 

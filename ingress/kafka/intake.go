@@ -164,7 +164,7 @@ func (in *intake) hold(p *partition) {
 	in.mu.Lock()
 	in.partitions[p.number] = p
 	in.mu.Unlock()
-	p.setPaused()
+	p.setPaused(true)
 }
 
 func (in *intake) release(p *partition) {
@@ -172,9 +172,6 @@ func (in *intake) release(p *partition) {
 	defer in.mu.Unlock()
 	if in.partitions[p.number] == p {
 		delete(in.partitions, p.number)
-	}
-	if in.group != nil {
-		in.group.Resume(map[string][]int32{p.topic: {p.number}})
 	}
 }
 
@@ -202,7 +199,7 @@ func (in *intake) gateMoved(closed bool) {
 		in.log.Info("consumption goes on")
 	}
 	for _, p := range in.held() {
-		p.setPaused()
+		p.setPaused(false)
 	}
 }
 

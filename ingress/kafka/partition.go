@@ -23,7 +23,7 @@ type partition struct {
 	parked  *parkedKeys
 	lanes   sync.WaitGroup
 
-	pausing sync.Mutex // serialises setPaused
+	pausing sync.Mutex // serialises what the client is told about fetching
 
 	mu      sync.Mutex // guards what follows
 	stopped bool
@@ -65,7 +65,7 @@ func (p *partition) add(r record) {
 	}
 	p.mu.Unlock()
 	if full {
-		p.setPaused()
+		p.setPaused(false)
 	}
 }
 
@@ -109,16 +109,18 @@ func (p *partition) finish(key string, offset int64) {
 	half := p.queued == p.cfg.Queue/2
 	p.mu.Unlock()
 	if half {
-		p.setPaused()
+		p.setPaused(false)
 	}
 }
 
 // stop ends the lanes: nothing new is tried, what is under way has the grace,
 // then it is cancelled and waited for.
 func (p *partition) stop() {
+	p.pausing.Lock() // whoever has the partition next is not paused by this one
 	p.mu.Lock()
 	p.stopped = true
 	p.mu.Unlock()
+	p.pausing.Unlock()
 	p.halt()
 	timer := time.AfterFunc(p.cfg.Grace, p.cancel)
 	p.lanes.Wait()
@@ -127,17 +129,18 @@ func (p *partition) stop() {
 }
 
 // setPaused makes the client fetch or not, after what is queued and the gate.
-// Between half a queue and a full one it stays as it was.
-func (p *partition) setPaused() {
+// Between half a queue and a full one it stays as it was. The first time it tells
+// the client in any case, which remembers pauses of former claims.
+func (p *partition) setPaused(first bool) {
 	p.pausing.Lock()
 	defer p.pausing.Unlock()
 	closed := p.gate.closed()
 	p.mu.Lock()
 	want := closed || p.queued >= p.cfg.Queue || (p.paused && p.queued > p.cfg.Queue/2)
-	changed := want != p.paused
+	tell := (first || want != p.paused) && !p.stopped
 	p.paused = want
 	p.mu.Unlock()
-	if changed {
+	if tell {
 		p.intake.pause(p, want)
 	}
 }
