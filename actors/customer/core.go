@@ -177,7 +177,33 @@ func (c *core) try(ctx context.Context, act Act, mute bool) (any, []Effect, erro
 	c.state = d.Next
 	c.state.Version = done.Version
 	c.sync(done.Now)
+	c.report(d.Commit)
 	return c.stopped(d.Answer, done.Stopped), d.Effects, nil
+}
+
+// report logs and counts what a commit made durable: an escalation is an error,
+// since a person should look.
+func (c *core) report(done *support.Commit) {
+	for _, t := range done.Turns {
+		if t.State != support.TurnClaimed {
+			c.cfg.metrics.turns.WithLabelValues(string(t.State), string(t.Outcome)).Inc()
+		}
+	}
+	for _, e := range done.Events {
+		level := zap.DebugLevel
+		if e.Topic == support.TopicEscalations {
+			level = zap.ErrorLevel
+		}
+		line := c.cfg.Logger.Check(level, "customer event")
+		if line == nil {
+			continue
+		}
+		fields := []zap.Field{zap.String("customer_id", string(c.id)), zap.String("event_type", e.Type), zap.Int64("version", c.state.Version)}
+		if c.state.Conversation != nil {
+			fields = append(fields, zap.String("conversation_id", c.state.Conversation.ID), zap.String("channel", string(c.state.Conversation.Channel)))
+		}
+		line.Write(append(fields, zap.Any("refs", e.Refs))...)
+	}
 }
 
 // stopped notes which of the agent's rows a take-over found on their way, and

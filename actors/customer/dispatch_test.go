@@ -11,20 +11,25 @@ import (
 // claimFor is how long a dispatcher's claim holds.
 const claimFor = 30 * time.Second
 
-// dispatch is one move of a dispatcher, by the outbox's rules in tables.md: it
+// dispatch is some moves of a dispatcher, by the outbox's rules in tables.md: it
 // claims a head, sends what it claimed, notes what the vendor said, or looks up
-// what nobody knows.
+// what nobody knows. Each may be the last before something else happens.
 func (w *world) dispatch(arg uint32) {
-	switch arg % 4 {
-	case 0:
-		w.claim(channels[arg/4%2])
-	case 1:
-		w.send(arg / 4)
-	case 2:
-		w.settle(arg/4%8 == 1 && !w.healing)
-	case 3:
+	if arg%4 == 3 {
 		w.lookUp()
+		return
 	}
+	arg /= 4
+	w.claim(channels[arg%2])
+	if arg /= 2; arg%8 == 1 {
+		return
+	}
+	arg /= 8
+	w.send(arg)
+	if arg /= 6; arg%8 == 1 {
+		return
+	}
+	w.settle(arg/8%8 == 1)
 }
 
 // claim takes the head of a channel: no row with a lower seq is unfinished, save

@@ -11,6 +11,7 @@ import (
 type metrics struct {
 	active  prometheus.Gauge
 	commits *prometheus.CounterVec
+	turns   *prometheus.CounterVec
 	runs    prometheus.Histogram
 }
 
@@ -22,12 +23,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		commits: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fte_customer_commits_total", Help: "Commits of customers' actors by what became of them.",
 		}, []string{"result"}),
+		turns: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fte_customer_turns_total", Help: "Turns that ended, by state and outcome.",
+		}, []string{"state", "outcome"}),
 		runs: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "fte_customer_run_seconds", Help: "How long one run of a turn took.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 25, 60},
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.active, m.commits, m.runs)
+		reg.MustRegister(m.active, m.commits, m.turns, m.runs)
 	}
 	return m
 }

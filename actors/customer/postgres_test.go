@@ -183,7 +183,7 @@ func (m *mirror) Held(ctx context.Context, id support.CustomerID) ([]support.Mes
 	for _, h := range held {
 		want = append(want, fmt.Sprint(h.Seq))
 	}
-	got := m.query(`SELECT seq::text FROM message_outcomes WHERE customer_id = $1 AND outcome = 'held' ORDER BY seq`)
+	got := m.query(`SELECT seq::text FROM message_outcomes WHERE customer_id = $1 AND outcome = 'held' ORDER BY message_outcomes.seq`)
 	require.Equal(m.t, fmt.Sprint(want), fmt.Sprint(got))
 	return held, err
 }
