@@ -27,7 +27,6 @@ type channel struct {
 	kick    chan struct{} // never closed
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	slots   chan struct{} // one token for each send or look-up under way
-	looked  time.Time     // when look-ups were last claimed; run's own
 }
 
 func (d *Dispatcher) newChannel(name support.Channel, s Sender) *channel {
@@ -43,34 +42,44 @@ func (d *Dispatcher) newChannel(name support.Channel, s Sender) *channel {
 	return c
 }
 
-// run claims and starts sends until ctx ends, then waits for those under way.
+// run claims and starts work until ctx ends, then waits for what is under way.
 func (c *channel) run(ctx context.Context) {
 	var flying sync.WaitGroup
 	defer flying.Wait()
-	for c.rest(ctx, c.kick, c.cfg.Poll) {
-		if !c.cfg.LeaseOK() || c.room() == 0 {
-			continue
+	for looked := time.Now(); c.rest(ctx, c.kick, c.cfg.Poll); {
+		c.take(ctx, &flying, "replies not claimed", c.cfg.Store.Claim, c.send)
+		if time.Since(looked) >= c.cfg.Poll { // kicks are about sends
+			looked = time.Now()
+			c.take(ctx, &flying, "look-ups not claimed", c.cfg.Store.ClaimLookups, c.lookup)
 		}
-		began := time.Now()
-		list, err := c.cfg.Store.Claim(ctx, c.name, c.cfg.Worker, c.room(), c.cfg.ClaimFor)
-		if err != nil {
-			c.warn(ctx, "replies not claimed", err)
-			continue
-		}
-		for _, o := range list {
-			c.start(&flying, func() { c.send(ctx, o, began) })
-		}
-		if time.Since(c.looked) < c.cfg.Poll || c.room() == 0 {
-			continue
-		}
-		c.looked, began = time.Now(), time.Now()
-		if list, err = c.cfg.Store.ClaimLookups(ctx, c.name, c.cfg.Worker, c.room(), c.cfg.ClaimFor); err != nil {
-			c.warn(ctx, "look-ups not claimed", err)
-			continue
-		}
-		for _, o := range list {
-			c.start(&flying, func() { c.lookup(ctx, o, began) })
-		}
+	}
+}
+
+type (
+	claim func(ctx context.Context, ch support.Channel, worker string, limit int, claimFor time.Duration) ([]support.Outbound, error)
+	work  func(ctx context.Context, o support.Outbound, began time.Time)
+)
+
+// take claims as much as there is room for and starts it at once. A claim's age
+// is counted from before it was asked for.
+func (c *channel) take(ctx context.Context, flying *sync.WaitGroup, failed string, claim claim, work work) {
+	room := c.room()
+	if room == 0 || !c.cfg.LeaseOK() {
+		return
+	}
+	began := time.Now()
+	list, err := claim(ctx, c.name, c.cfg.Worker, room, c.cfg.ClaimFor)
+	if err != nil {
+		c.warn(ctx, failed, err)
+		return
+	}
+	for _, o := range list {
+		c.slots <- struct{}{} // there is room
+		flying.Go(func() {
+			defer poke(c.kick) // the customer's next reply may be due
+			defer func() { <-c.slots }()
+			work(ctx, o, began)
+		})
 	}
 }
 
@@ -84,16 +93,6 @@ func (c *channel) room() int {
 		return min(free, 1)
 	}
 	return free
-}
-
-// start runs work in a slot; afterwards the customer's next reply may be due.
-func (c *channel) start(flying *sync.WaitGroup, work func()) {
-	c.slots <- struct{}{}
-	flying.Go(func() {
-		defer poke(c.kick)
-		defer func() { <-c.slots }()
-		work()
-	})
 }
 
 // check is the last look before bytes leave: the own lease lives and less than
