@@ -196,6 +196,3 @@ func (c Config) now() time.Time       { return time.Now().Add(c.ClockOffset) }
 func (c Config) useOpenAI() bool {
 	return c.Model == "openai" || c.Model == "auto" && c.OpenAIKey != ""
 }
-func (c Config) scale(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * c.TimeScale)
-}
