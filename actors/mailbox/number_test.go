@@ -34,10 +34,10 @@ func TestMessagesWithoutAWebhookArePublishedOnce(t *testing.T) {
 	a := w.activate(w.numbers(func(c *mailbox.NumberConfig) { c.Registerer = reg }), "w1")
 	w.passes(3) // nothing stores what was published: the activation remembers
 	require.Equal(t, missed, w.intake.ids(), "in the order in which they came")
-	require.Equal(t, w.listed(missed...)[0].From, w.intake.published[0].From)
-	require.Equal(t, "message 0", w.intake.published[0].Text)
+	require.Equal(t, w.listed(missed...)[0].From, w.intake.all()[0].From)
+	require.Equal(t, "message 0", w.intake.all()[0].Text)
 
-	for _, in := range w.intake.published {
+	for _, in := range w.intake.all() {
 		require.NoError(t, w.commit(in))
 	}
 	late := w.write("+4915100000001", "one more")
@@ -120,9 +120,9 @@ func TestOfTwoActivationsOneWrites(t *testing.T) {
 	}
 	w.passes(2)
 	require.Equal(t, []string{first, first}, w.intake.ids(), "told apart where a customer's commit meets it")
-	require.NoError(t, w.commit(w.intake.published[0]))
+	require.NoError(t, w.commit(w.intake.all()[0]))
 	var duplicate *support.DuplicateError
-	require.ErrorAs(t, w.commit(w.intake.published[1]), &duplicate)
+	require.ErrorAs(t, w.commit(w.intake.all()[1]), &duplicate)
 	row := w.row()
 	require.Equal(t, alive.owner, row.Owner)
 	require.EqualValues(t, 1, row.Epoch)
@@ -184,7 +184,7 @@ func TestACrashBetweenPublishAndMarkLosesNothing(t *testing.T) {
 	b := w.activate(w.numbers(), "w2")
 	w.passes(1)
 	require.Equal(t, append(slices.Clone(sids), sids...), w.intake.ids(), "published again")
-	for i, in := range w.intake.published {
+	for i, in := range w.intake.all() {
 		err := w.commit(in)
 		var duplicate *support.DuplicateError
 		require.Equal(t, i >= 2, errors.As(err, &duplicate), "%v", err)

@@ -175,11 +175,16 @@ func (i *intake) Publish(_ context.Context, in support.Inbound) error {
 	return nil
 }
 
-func (i *intake) ids() []string {
+// all is what was published, in order.
+func (i *intake) all() []support.Inbound {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	return slices.Clone(i.published)
+}
+
+func (i *intake) ids() []string {
 	ids := []string{}
-	for _, in := range i.published {
+	for _, in := range i.all() {
 		ids = append(ids, in.ExternalID)
 	}
 	return ids
