@@ -19,15 +19,27 @@ func Escalation(text string) []support.Reason {
 		}
 	}
 	s := unquote(normal(text))
-	angry := anger(unquote(text), s)
-	for _, v := range []string{s, unleet(s)} {
+	variants := []string{s}
+	if plain := unleet(s); plain != s {
+		variants = append(variants, plain)
+	}
+	raw, angry := unquote(text), false
+	for _, v := range variants {
 		v = harmless.ReplaceAllString(v, " … ")
 		for _, sub := range subjects {
 			if sub.phrases.MatchString(v) {
 				add(sub.reason)
 			}
 		}
-		angry = angry || anger("", v)
+		angry = angry || anger(raw, v)
+		if product.MatchString(v) {
+			continue
+		}
+		for _, sub := range broad {
+			if sub.phrases.MatchString(v) {
+				add(sub.reason)
+			}
+		}
 	}
 	if angry {
 		add(support.ReasonAngry)
