@@ -67,8 +67,8 @@ func Topics() []string {
 	return topics
 }
 
-// CreateTopics makes the topics that are not there. Those that are stay as they
-// are.
+// CreateTopics makes the topics that are not there and waits, as long as ctx
+// allows, until they can be used. Those that are there stay as they are.
 func (a *Admin) CreateTopics(ctx context.Context) error {
 	keep, most := fmt.Sprint(retention.Milliseconds()), fmt.Sprint(1<<20)
 	return a.do(ctx, "create topics", func(client sarama.Client) error {
@@ -88,7 +88,11 @@ func (a *Admin) CreateTopics(ctx context.Context) error {
 			}
 			a.cfg.Log.Info("topic created", zap.String("topic", topic), zap.Int32("partitions", a.cfg.Partitions))
 		}
-		return client.RefreshMetadata(Topics()...)
+		// A topic that was made is not known to the broker at once.
+		for err = client.RefreshMetadata(Topics()...); err != nil && wait(ctx, 100*time.Millisecond); {
+			err = client.RefreshMetadata(Topics()...)
+		}
+		return err
 	})
 }
 

@@ -46,6 +46,8 @@ type process struct {
 	dir  string
 	addr string
 	cmd  *exec.Cmd
+
+	controller string // of a real Kafka
 }
 
 func startProcess(t testing.TB) *process {
@@ -56,6 +58,10 @@ func startProcess(t testing.TB) *process {
 }
 
 func (p *process) start() {
+	if real {
+		p.startReal()
+		return
+	}
 	p.cmd = exec.Command(os.Args[0])
 	p.cmd.Env = append(os.Environ(), "FTE_TEST_BROKER_DIR="+p.dir)
 	_, err := p.cmd.StdinPipe()
@@ -78,6 +84,11 @@ func (p *process) kill() {
 
 // startBroker starts one in this process, with the topics made.
 func startBroker(t testing.TB) Servers {
+	if real {
+		s := Servers{Brokers: []string{startProcess(t).addr}}
+		makeTopics(t, s)
+		return s
+	}
 	b, err := kafkatest.Start(kafkatest.Config{Dir: t.TempDir()})
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
