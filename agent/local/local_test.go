@@ -1,0 +1,63 @@
+package local_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"fte/agent"
+	"fte/agent/local"
+	"fte/support"
+)
+
+func next(t *testing.T, req agent.Request) agent.Call {
+	t.Helper()
+	resp, err := local.Model{}.Complete(t.Context(), req)
+	require.NoError(t, err)
+	again, err := local.Model{}.Complete(t.Context(), req)
+	require.NoError(t, err)
+	require.Equal(t, resp, again, "the same each time")
+	require.Len(t, resp.Calls, 1)
+	return resp.Calls[0]
+}
+
+func after(req agent.Request, c agent.Call, said string) agent.Request {
+	req.Items = append(req.Items, agent.Item{Kind: agent.ItemCall, Call: &c}, agent.Item{Kind: agent.ItemResult, CallID: c.ID, Text: said})
+	return req
+}
+
+func TestItSearchesThenAnswers(t *testing.T) {
+	req := agent.Request{Question: "How do I reset my password?", Channel: support.Email}
+	c := next(t, req)
+	require.Equal(t, "search_knowledge_base", c.Name)
+	c = next(t, after(req, c, `{"results":[{"title":"Passwords","text":"Open the page.","similarity":0.9}]}`))
+	require.Equal(t, "send_response", c.Name)
+	require.Contains(t, c.Arguments, "Open the page.")
+	require.Contains(t, c.Arguments, "Passwords")
+}
+
+func TestItSearchesTheCoreOfALongText(t *testing.T) {
+	req := agent.Request{Question: "Dear team, it rains here. I sit in the garden.\nHow do I reset my password? Greetings, Ann", Channel: support.Email}
+	first := next(t, req)
+	second := next(t, after(req, first, `{"results":[]}`))
+	require.Equal(t, "search_knowledge_base", second.Name)
+	require.Contains(t, second.Arguments, `"query":"How do I reset my password?"`)
+	require.NotEqual(t, first.ID, second.ID)
+}
+
+func TestItStopsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := local.Model{}.Complete(ctx, agent.Request{Question: "x"})
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// What was refused once is not sent again.
+func TestItGivesUpAfterARefusal(t *testing.T) {
+	req := agent.Request{Question: "How do I reset my password?", Channel: support.Email}
+	c := next(t, req)
+	req = after(req, c, `{"results":[{"title":"P","text":"T","similarity":0.9}]}`)
+	req = after(req, next(t, req), `{"error":"not sent"}`)
+	require.Equal(t, "escalate_to_human", next(t, req).Name)
+}
