@@ -12,6 +12,7 @@ import (
 // for a person (channels.md LL-09). It returns every reason, the primary one
 // first; none means that the agent may answer.
 func Escalation(text string) []support.Reason {
+	text = ends(text)
 	var reasons []support.Reason
 	add := func(r support.Reason) {
 		if !slices.Contains(reasons, r) {
@@ -46,6 +47,20 @@ func Escalation(text string) []support.Reason {
 	}
 	slices.SortStableFunc(reasons, func(a, b support.Reason) int { return rank(a) - rank(b) })
 	return reasons
+}
+
+// What of a long text the rules read, in bytes: its beginning and its end, where
+// people say what they want. It bounds the time they take.
+const (
+	readFirst = 6_000
+	readLast  = 2_000
+)
+
+func ends(text string) string {
+	if len(text) <= readFirst+readLast {
+		return text
+	}
+	return strings.ToValidUTF8(text[:readFirst], "") + "\n" + strings.ToValidUTF8(text[len(text)-readLast:], "")
 }
 
 // rank orders reasons: who must act soonest comes first.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -77,4 +78,11 @@ func TestPrimaryReasonComesFirst(t *testing.T) {
 	} {
 		require.Equal(t, want, agent.Escalation(text), text)
 	}
+}
+
+func TestLongTextsAreReadAtBothEnds(t *testing.T) {
+	filling := strings.Repeat("The board has columns. ", 10_000)
+	require.Equal(t, []support.Reason{support.ReasonRefund}, agent.Escalation("I want my money back. "+filling))
+	require.Equal(t, []support.Reason{support.ReasonRefund}, agent.Escalation(filling+"I want my money back."))
+	require.Empty(t, agent.Escalation(filling))
 }
