@@ -156,7 +156,7 @@ func (c Config) validate() (errs []error) {
 	if !strings.HasPrefix(c.TwilioNumber, "whatsapp:+") {
 		bad("TWILIO_WHATSAPP_NUMBER", "%q is not whatsapp:+E164", c.TwilioNumber)
 	}
-	if c.has("webhook") || c.has("outbox") {
+	if c.has("webhook") || c.has("outbox") || c.has("actors") {
 		c.validateURL(bad, "FTE_PUBLIC_URL", c.PublicURL)
 	}
 	c.validateURL(bad, "TWILIO_BASE_URL", c.TwilioURL)

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fte/actors/customer"
+	"fte/actors/mailbox"
 	"fte/agent"
 	"fte/agent/knowledge"
 	"fte/agent/local"
@@ -90,6 +91,8 @@ type node struct {
 	sweeper     *customer.Sweeper // role actors
 	outbox      *outbox.Dispatcher
 	activations *customer.Actors // role actors
+	numbers     *mailbox.Numbers // role actors
+	keeper      *mailbox.Keeper  // role actors
 	drainNow    chan struct{}    // an operator asked this member to drain
 }
 
@@ -141,7 +144,7 @@ func (n *node) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	n.wakes = persistence.NewWakes(n.pool)
-	n.customers = persistence.NewCustomers(n.pool, n.keys, n.log.Named("persistence"))
+	n.customers = persistence.NewCustomers(n.pool, n.keys, n.log)
 	return nil
 }
 
@@ -192,7 +195,10 @@ func (n *node) openCluster(context.Context) error {
 		}
 	}
 	if n.cfg.has("actors") {
-		c.Kinds = []cluster.Kind{{Name: customer.Kind, New: func(id string, self cluster.Handle) (cluster.Grain, error) { return n.activations.Activate(id, self) }}}
+		c.Kinds = []cluster.Kind{
+			{Name: customer.Kind, New: func(id string, self cluster.Handle) (cluster.Grain, error) { return n.activations.Activate(id, self) }},
+			{Name: mailbox.KindNumber, New: func(id string, self cluster.Handle) (cluster.Grain, error) { return n.numbers.Activate(id, self) }},
+		}
 	}
 	if n.member, err = cluster.New(c); err != nil {
 		return err
@@ -262,13 +268,31 @@ func (k kicking) Commit(ctx context.Context, c support.Commit) (support.Committe
 }
 
 func (n *node) openActors(context.Context) (err error) {
+	if !n.cfg.has("outbox") && !n.cfg.has("actors") {
+		return nil
+	}
+	rows := persistence.NewOutbox(n.pool, persistence.NewDEKs(n.pool, n.keys), n.log.Named("persistence"))
+	n.sender, err = whatsapp.NewSender(whatsapp.SenderConfig{
+		AccountSID: n.cfg.TwilioSID, AuthToken: n.cfg.TwilioTokens[0], Number: n.cfg.TwilioNumber, PublicURL: n.cfg.PublicURL, BaseURL: n.cfg.TwilioURL,
+		Taken: func(ctx context.Context, sid string) (bool, error) { return rows.Recorded(ctx, support.WhatsApp, sid) }, Client: n.dial.client(0), Now: n.cfg.now,
+	})
+	if err != nil {
+		return err
+	}
 	if n.cfg.has("outbox") {
-		if err := n.openOutbox(); err != nil {
+		n.outbox, err = outbox.New(outbox.Config{
+			Store: rows, Senders: map[support.Channel]outbox.Sender{support.WhatsApp: n.sender}, Worker: n.member.ID(), Units: agent.Units,
+			LeaseOK: func() bool { return n.member.LeaseLeft() > 0 }, TimeScale: n.cfg.TimeScale, Log: n.log, Registerer: n.metrics,
+		})
+		if err != nil {
 			return err
 		}
 	}
 	if !n.cfg.has("actors") {
 		return nil
+	}
+	if err := n.openNumbers(); err != nil {
+		return err
 	}
 	if n.agent, err = n.newAgent(); err != nil {
 		return err
@@ -307,18 +331,18 @@ func (n *node) newAgent() (*agent.Agent, error) {
 	})
 }
 
-func (n *node) openOutbox() (err error) {
-	rows := persistence.NewOutbox(n.pool, persistence.NewDEKs(n.pool, n.keys), n.log.Named("outbox"))
-	n.sender, err = whatsapp.NewSender(whatsapp.SenderConfig{
-		AccountSID: n.cfg.TwilioSID, AuthToken: n.cfg.TwilioTokens[0], Number: n.cfg.TwilioNumber, PublicURL: n.cfg.PublicURL, BaseURL: n.cfg.TwilioURL,
-		Taken: func(ctx context.Context, sid string) (bool, error) { return rows.Recorded(ctx, support.WhatsApp, sid) }, Client: n.dial.client(0), Now: n.cfg.now,
+// openNumbers makes the owner of our number, which reconciles it with Twilio's
+// list of what came in.
+func (n *node) openNumbers() (err error) {
+	n.numbers, err = mailbox.NewNumbers(mailbox.NumberConfig{
+		Accounts: persistence.NewAccounts(n.pool), Publisher: n.publisher, Listers: map[string]mailbox.Lister{n.cfg.TwilioNumber: n.sender},
+		Scale: n.cfg.TimeScale, Logger: n.log.Named("number"), Registerer: n.metrics,
 	})
 	if err != nil {
 		return err
 	}
-	n.outbox, err = outbox.New(outbox.Config{
-		Store: rows, Senders: map[support.Channel]outbox.Sender{support.WhatsApp: n.sender}, Worker: n.member.ID(), Units: agent.Units,
-		LeaseOK: func() bool { return n.member.LeaseLeft() > 0 }, TimeScale: n.cfg.TimeScale, Log: n.log.Named("outbox"), Registerer: n.metrics,
+	n.keeper, err = mailbox.NewKeeper(mailbox.KeeperConfig{
+		Requester: n.member, Targets: []mailbox.Target{{Kind: mailbox.KindNumber, ID: n.cfg.TwilioNumber}}, Scale: n.cfg.TimeScale, Logger: n.log.Named("number"),
 	})
 	return err
 }
@@ -356,6 +380,7 @@ func (n *node) run(ctx context.Context) error {
 	if n.sweeper != nil {
 		start(&backs, back, "sweeper", n.sweeper.Run)
 		start(&backs, back, "audit of wakes", n.auditWakes)
+		start(&fronts, front, "keeper of numbers", n.keeper.Run)
 	}
 	var consumer *kafka.Consumer
 	letters := persistence.NewDeadLetters(n.pool)

@@ -79,6 +79,7 @@ func newSim(dir string, log *zap.Logger) (http.Handler, func(), error) {
 	mux := http.NewServeMux()
 	mux.Handle("/_ctl/", ctl.Handler())
 	mux.Handle("/_ctl/whatsapp/", twilio)
+	mux.Handle("/_media/", twilio)
 	mux.Handle("/_ctl/model/", model.Control())
 	mux.Handle("/2010-04-01/", twilio) // intercepts its own faults
 	mux.Handle("/v1/", ctl.Faults.Intercept("openai", model.Handler()))

@@ -203,6 +203,7 @@ CREATE TABLE outbox (
   PRIMARY KEY (customer_id, seq)
 );
 CREATE INDEX outbox_due ON outbox (channel, next_at) WHERE state = 'pending';
+CREATE INDEX outbox_provider ON outbox (channel, provider_id) WHERE provider_id IS NOT NULL; -- look-ups ask whose a vendor's id is
 CREATE INDEX outbox_unfinished ON outbox (customer_id, channel, seq) WHERE state IN ('pending', 'sending', 'unknown');
 
 CREATE INDEX outbox_unhandled ON outbox (customer_id) WHERE state IN ('failed', 'undelivered', 'dead') AND NOT handled;
