@@ -78,7 +78,9 @@ func TestPostgresRestarted(t *testing.T) {
 	s.during(t, w, func(ctx context.Context) {
 		pause(ctx, 3*time.Second)
 		require.NoError(t, s.Interrupt(ctx, "postgres"))
-		pause(ctx, 9*time.Second)
+		pause(ctx, 3*time.Second)
+		require.NoError(t, s.WaitRunning(ctx, "postgres"))
+		pause(ctx, 3*time.Second)
 		_, err := s.Kill(ctx, "postgres")
 		require.NoError(t, err)
 	})

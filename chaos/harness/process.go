@@ -158,6 +158,18 @@ func (d *Dev) WaitActive(ctx context.Context, name string, after int64) (Member,
 	return m, nil
 }
 
+// WaitRunning waits until a process of a member or service runs.
+func (d *Dev) WaitRunning(ctx context.Context, name string) error {
+	err := until(ctx, func() bool {
+		pid, err := d.pid(name)
+		return err == nil && alive(pid)
+	})
+	if err != nil {
+		return fmt.Errorf("wait for %s to run: %w", name, err)
+	}
+	return nil
+}
+
 // WaitGone waits until a process has ended.
 func (d *Dev) WaitGone(ctx context.Context, pid int) error {
 	if err := until(ctx, func() bool { return !alive(pid) }); err != nil {

@@ -19,26 +19,30 @@ type Planned struct {
 	Again      time.Duration // how long after its acceptance the vendor delivers it again; 0: never
 }
 
-// questions are what customers write: the first part has an answer in the
-// knowledge base, the rest has none or asks for a person.
+// questions are what customers write that the knowledge base answers.
 var questions = []string{
 	"How do I reset my password?",
-	"How can I invite a colleague to my workspace?",
-	"How do I export my data?",
-	"How do I change the e-mail address of my account?",
-	"How do I connect the calendar?",
+	"How do I invite a colleague to my workspace?",
+	"How do I export my boards?",
 	"How do I switch on two-factor authentication?",
-	"Why do I not get notifications?",
-	"How do I delete a project?",
-	"Does the mobile app work offline?",
+	"How do I remove a member?",
 	"How do I change the language?",
+	"How do I delete a workspace?",
+	"How do I connect Slack?",
+	"How do I import cards from a CSV file?",
+	"How do I create an API key?",
+}
+
+// hard is what has no answer there, or asks for a person: its customer is handed
+// over, and what follows is held for that person.
+var hard = []string{
 	"Where do the purple elephants of my second cousin sleep?",
 	"I would like to talk to a human please",
 	"I want my money back",
 }
 
 // fillers are the later messages of a burst.
-var fillers = []string{"It is about the app on my phone", "sorry, one more thing", "I tried twice already", "thanks in advance", "this is on the web version"}
+var fillers = []string{"it is about the app on my phone", "sorry, one more thing", "I use it on my phone too", "thanks in advance", "this is on the web version"}
 
 // makePlan spreads cfg.Messages over cfg.Over: about a third of them come in
 // bursts of two to four messages less than two seconds apart. It depends on
@@ -58,6 +62,9 @@ func makePlan(cfg Config) []Planned {
 		}
 		for i := range min(burst, cfg.Messages-len(plan)) {
 			text := questions[dice.IntN(len(questions))]
+			if dice.IntN(20) == 0 {
+				text = hard[dice.IntN(len(hard))]
+			}
 			if i > 0 {
 				text = fillers[dice.IntN(len(fillers))]
 				at += 200*time.Millisecond + time.Duration(dice.Int64N(int64(1500*time.Millisecond)))
