@@ -15,8 +15,8 @@ import (
 // What of a customer's text enters a prompt, in bytes, so that a turn of several
 // calls stays within MaxInputTokens.
 const (
-	maxMessage = 8_000 // the unanswered messages together
-	maxHistory = 9_000 // the history together
+	maxMessage = 6_000 // the unanswered messages together
+	maxHistory = 6_000 // the history together
 	maxEarlier = 1_500 // one message of it
 )
 

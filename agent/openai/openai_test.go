@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,7 +19,6 @@ import (
 	"fte/agent/openai"
 	"fte/agent/openai/openaitest"
 	"fte/agent/tool"
-	articles "fte/context"
 	"fte/support"
 )
 
@@ -42,7 +42,7 @@ func thinker(t *testing.T, m agent.Model) *agent.Agent {
 	t.Helper()
 	b, err := knowledge.New(&knowledge.Memory{})
 	require.NoError(t, err)
-	_, err = b.Learn(t.Context(), articles.Knowledge())
+	_, err = b.Learn(t.Context(), os.DirFS("../../context/knowledge"))
 	require.NoError(t, err)
 	a, err := agent.New(agent.Config{Model: m, Knowledge: b, Tools: tool.All(b, nil), Secret: []byte("a secret of tests"), Backoff: time.Millisecond, AttemptTime: 300 * time.Millisecond, RunTime: 5 * time.Second})
 	require.NoError(t, err)
