@@ -73,9 +73,7 @@ func (g *gate) enter(env *clusterpb.Envelope, answer func(*clusterpb.Envelope)) 
 	case a == nil && env.Resident:
 		return refuse(codeAbsent, "not active here")
 	case a == nil && (g.closed || !mine):
-		if env.View > view.Number {
-			g.n.refresh() // the caller knows more than we do
-		}
+		g.n.heard(env.View) // the caller may know more than we do
 		return refuse(CodeRetry, "not the owner")
 	case a != nil && a.stopping:
 		return refuse(CodeRetry, "stopping")

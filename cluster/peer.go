@@ -112,6 +112,19 @@ func (ps *peers) kick(addr string) {
 	}
 }
 
+// tell pings every peer now: a ping carries the view, and whoever holds an older
+// one reads the table.
+func (ps *peers) tell() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, p := range ps.all {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
 func (p *peer) run(ctx context.Context) {
 	t := time.NewTicker(p.n.cfg.Heartbeat)
 	defer t.Stop()
@@ -191,6 +204,7 @@ func (p *peer) ping(ctx context.Context) bool {
 	if err != nil || r.Member != p.member.ID {
 		return false
 	}
+	p.n.heard(r.View)
 	p.active.Store(r.Count)
 	p.rtt.Store(int64(time.Since(began)))
 	return true

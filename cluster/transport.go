@@ -245,7 +245,7 @@ func (t *transport) request(env *clusterpb.Envelope, sender *actor.PID) {
 		return
 	}
 	answer := func(r *clusterpb.Envelope) {
-		r.Id, r.Op, r.Member = env.Id, clusterpb.Envelope_REPLY, t.n.ID()
+		r.Id, r.Op, r.Member, r.View = env.Id, clusterpb.Envelope_REPLY, t.n.ID(), t.n.View().Number
 		t.n.system.Root.Send(sender, r)
 	}
 	switch {
@@ -255,6 +255,7 @@ func (t *transport) request(env *clusterpb.Envelope, sender *actor.PID) {
 	case env.Target != "" && env.Target != t.n.ID():
 		go t.n.pass(env, answer)
 	case env.Op == clusterpb.Envelope_PING:
+		t.n.heard(env.View)
 		count, _ := t.n.gate.count()
 		go answer(&clusterpb.Envelope{Count: int64(count)})
 	case env.Op == clusterpb.Envelope_LOOK:

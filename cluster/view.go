@@ -87,6 +87,7 @@ func (n *Node) apply(v *View, ended map[string]Member) {
 		return
 	}
 	n.peers.follow(v)
+	n.peers.tell()
 	n.gate.move(v)
 	n.mu.Lock()
 	close(n.next)
@@ -117,6 +118,13 @@ func vanished(old, v *View, ended map[string]Member) []Member {
 		gone = append(gone, m)
 	}
 	return gone
+}
+
+// heard is what another member says its view is: a newer one is read at once.
+func (n *Node) heard(view int64) {
+	if view > n.View().Number {
+		n.refresh()
+	}
 }
 
 func (n *Node) setSelf(m Member) {
