@@ -153,11 +153,13 @@ func TestOfTwoActivationsOneWrites(t *testing.T) {
 
 func TestASleeperPublishesNothingOnceAnotherWrote(t *testing.T) {
 	w := newWorld(t)
+	w.accounts.onCommit = func(_ context.Context, _ support.NumberCommit, do func() (support.Number, error)) (support.Number, error) {
+		n, err := do()
+		_, other := w.pool.Exec(context.Background(), `UPDATE numbers SET version = version + 1, epoch = epoch + 1, owner = 'w2'`)
+		w.write("+4915100000001", "the new owner's")
+		return n, errors.Join(err, other)
+	}
 	asleep := w.activate(w.numbers(), "w1")
-	w.passes(1)
-	_, err := w.pool.Exec(t.Context(), `UPDATE numbers SET version = version + 1, epoch = epoch + 1, owner = 'w2'`)
-	require.NoError(t, err)
-	w.write("+4915100000001", "the new owner's")
 	asleep.ended()
 	require.Empty(t, w.intake.ids())
 	require.Equal(t, "w2", w.row().Owner)
