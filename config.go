@@ -45,6 +45,7 @@ type Config struct {
 	OpenAIKey      string   `env:"OPENAI_API_KEY" what:"key of the model service"`
 	OpenAIURL      string   `env:"OPENAI_BASE_URL" envDefault:"https://api.openai.com/v1" what:"its base URL"`
 	OpenAIModel    string   `env:"OPENAI_MODEL" envDefault:"gpt-6-luna" what:"model id"`
+	Contact        string   `env:"FTE_CONTACT" envDefault:"reply HUMAN" what:"how a customer reaches a person, shown on WhatsApp; at most 60 characters"`
 	CompanyName    string   `env:"FTE_COMPANY" envDefault:"Fieldnote" what:"name the agent speaks for"`
 	Competitors    []string `env:"FTE_COMPETITORS" what:"names the agent never says"`
 	AllowedLinks   []string `env:"FTE_ALLOWED_LINKS" envDefault:"fieldnote.example,help.fieldnote.example" what:"hosts that answers may link to"`
@@ -148,6 +149,9 @@ func (c Config) validate() (errs []error) {
 	}
 	if c.Model == "openai" {
 		need("OPENAI_API_KEY", c.OpenAIKey)
+	}
+	if len([]rune(c.Contact)) > 60 {
+		bad("FTE_CONTACT", "is longer than 60 characters")
 	}
 	need("TWILIO_ACCOUNT_SID", c.TwilioSID)
 	if len(c.TwilioTokens) == 0 || len(c.TwilioTokens) > 2 || slices.Contains(c.TwilioTokens, "") {

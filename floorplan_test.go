@@ -43,7 +43,6 @@ var plan = map[string]string{
 	"chaos/fault":                 "",
 	"chaos/workload":              "support chaos/checker",
 	"chaos/checker":               "support",
-	"context":                     "",
 }
 
 // vendors says which one package of ours each vendor library stays behind

@@ -313,6 +313,17 @@ func (n *node) openActors(context.Context) (err error) {
 	return nil
 }
 
+// ownTickets shows a customer's tickets to that customer's turns only.
+type ownTickets struct{ reads *persistence.Reads }
+
+func (o ownTickets) TicketByReference(ctx context.Context, id support.CustomerID, reference string) (support.Ticket, error) {
+	t, err := o.reads.Ticket(ctx, reference)
+	if err == nil && t.Customer != id {
+		return support.Ticket{}, support.ErrNotFound
+	}
+	return t, err
+}
+
 func (n *node) newAgent() (*agent.Agent, error) {
 	base, err := knowledge.New(persistence.NewKnowledge(n.pool))
 	if err != nil {
@@ -326,8 +337,8 @@ func (n *node) newAgent() (*agent.Agent, error) {
 		}
 	}
 	return agent.New(agent.Config{
-		Model: model, Tools: tool.All(base, nil), Knowledge: base, Secret: n.keys.HMAC("agent", []byte("secret")), Company: n.cfg.CompanyName,
-		Rivals: n.cfg.Competitors, Links: n.cfg.AllowedLinks, Clock: n.cfg.now, Log: n.log, Registerer: n.metrics,
+		Model: model, Tools: tool.All(base, ownTickets{persistence.NewReads(n.pool, n.keys, n.log.Named("persistence"))}), Knowledge: base, Secret: n.keys.HMAC("agent", []byte("secret")), Company: n.cfg.CompanyName,
+		Contact: n.cfg.Contact, Rivals: n.cfg.Competitors, Links: n.cfg.AllowedLinks, Clock: n.cfg.now, Log: n.log, Registerer: n.metrics,
 	})
 }
 
@@ -485,7 +496,26 @@ func (n *node) health() webhook.Checks {
 		}
 		return webhook.Up, ""
 	}
+	dependencies := map[string]webhook.Check{
+		"postgres": func(ctx context.Context) (webhook.Condition, string) { return up(n.pool.Ping(ctx)) },
+		"kafka":    func(ctx context.Context) (webhook.Condition, string) { return up(n.admin.Ready(ctx)) },
+		"cluster": func(context.Context) (webhook.Condition, string) {
+			if err := n.member.Ready(); err != nil {
+				return webhook.Degraded, err.Error()
+			}
+			return webhook.Up, ""
+		},
+	}
+	if n.agent != nil {
+		dependencies["model"] = func(context.Context) (webhook.Condition, string) {
+			if ok, why := n.agent.Healthy(); !ok {
+				return webhook.Down, why
+			}
+			return webhook.Up, ""
+		}
+	}
 	return webhook.Checks{
+		Dependencies: dependencies,
 		Channels: map[string]webhook.Check{string(support.WhatsApp): func(ctx context.Context) (webhook.Condition, string) {
 			if n.admin.Ready(ctx) != nil {
 				return webhook.Down, "messages cannot be accepted: Kafka is away"
@@ -495,15 +525,5 @@ func (n *node) health() webhook.Checks {
 			}
 			return webhook.Up, ""
 		}},
-		Dependencies: map[string]webhook.Check{
-			"postgres": func(ctx context.Context) (webhook.Condition, string) { return up(n.pool.Ping(ctx)) },
-			"kafka":    func(ctx context.Context) (webhook.Condition, string) { return up(n.admin.Ready(ctx)) },
-			"cluster": func(context.Context) (webhook.Condition, string) {
-				if err := n.member.Ready(); err != nil {
-					return webhook.Degraded, err.Error()
-				}
-				return webhook.Up, ""
-			},
-		},
 	}
 }
