@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,23 +81,28 @@ func TestModelCallInFlightWhenItsWorkerDies(t *testing.T) {
 	s := system(t, "sim")
 	s.healthy(t)
 	slowly(t, s, "marker flight", "2s")
-	w := s.customers(t, workload.Config{Customers: 30, Messages: 30, Over: 6 * time.Second,
-		Text: func(customer, _ int) string {
-			return fmt.Sprintf("How do I export my data? marker flight%dx", customer)
-		}})
-	s.during(t, w, func(ctx context.Context) {
-		for _, name := range []string{"worker-1", "worker-2"} {
-			pause(ctx, 5*time.Second)
-			_, err := s.Kill(ctx, name)
-			require.NoError(t, err)
-		}
-	})
+	w := s.customers(t, workload.Config{Customers: 30, Messages: 30})
+	ids := map[string]string{} // one message of each customer, so that each has one turn
+	var mu sync.Mutex          // guards ids
+	var all sync.WaitGroup
+	for customer := range 30 {
+		all.Go(func() {
+			pause(t.Context(), time.Duration(customer)*200*time.Millisecond)
+			mark := fmt.Sprintf("marker flight%dx", customer)
+			op := w.Send(t.Context(), customer, "How do I export my boards? "+mark)
+			mu.Lock()
+			defer mu.Unlock()
+			ids[mark] = op.ExternalID
+		})
+	}
+	for _, name := range []string{"worker-1", "worker-2"} {
+		pause(t.Context(), 5*time.Second)
+		_, err := s.Kill(t.Context(), name)
+		require.NoError(t, err)
+	}
+	all.Wait()
 	s.healthy(t)
 	require.NoError(t, s.Drain(within(t, time.Minute), w.Accepted()))
-	ids := map[string]string{}
-	for _, p := range w.Plan() {
-		ids[marker.FindString(p.Text)] = p.ExternalID
-	}
 	d := s.dump(t)
 	turns := lastTurns(d, ids)
 	require.Len(t, turns, 30)
@@ -134,7 +140,7 @@ func TestASlowTurnSurvivesFiveKills(t *testing.T) {
 	slowly(t, s, "marker slow", "6500ms")
 	w := s.customers(t, workload.Config{Customers: 1, Messages: 1})
 	ctx := within(t, 3*time.Minute)
-	op := w.Send(ctx, 0, "How do I export my data? marker slow0x")
+	op := w.Send(ctx, 0, "How do I export my boards? marker slow0x")
 	require.Equal(t, checker.OK, op.Outcome)
 	ids := map[string]string{"marker slow0x": op.ExternalID}
 
