@@ -21,6 +21,7 @@ type bugs struct {
 	keepPending bool // a take-over does not cancel
 	expiredBack bool // an expired claim is pending again
 	noSweeper   bool // nobody looks at wakes
+	timerOnly   bool // the sweeper looks at timers alone, which a commit may move after a reply failed
 	markEarly   bool // the consumer marks a record before it is committed
 }
 
@@ -105,7 +106,7 @@ func (s *memStore) Load(_ context.Context, id support.CustomerID) (support.Snaps
 			snap.Waiting = append(snap.Waiting, m)
 		}
 	}
-	snap.Failed, _ = s.Unhandled(nil, id)
+	snap.Failed, _ = s.Unhandled(context.Background(), id)
 	for _, o := range s.outbox {
 		if unfinished(o.State) {
 			snap.Unfinished = append(snap.Unfinished, o.Outbound)
@@ -375,12 +376,17 @@ func (s *memStore) outcome(m support.Message) string {
 	return string(m.Disposition)
 }
 
-// sweep is the sweeper's statement: whether the customer's wake is due.
+// sweep is the sweeper's statement: whether the customer's wake is due, or a reply
+// ended badly that nobody dealt with.
 func (s *memStore) sweep() bool {
-	if s.bugs.noSweeper || s.due.IsZero() || s.due.After(s.now) {
+	failed, _ := s.Unhandled(context.Background(), s.row.ID)
+	due := !s.due.IsZero() && !s.due.After(s.now) || len(failed) > 0 && !s.bugs.timerOnly
+	if s.bugs.noSweeper || !due {
 		return false
 	}
-	s.due = s.now.Add(time.Second)
+	if !s.due.IsZero() {
+		s.due = s.now.Add(time.Second)
+	}
 	return true
 }
 

@@ -79,7 +79,8 @@ func (w *world) heal() {
 			w.do(w.owner(), Release{AnswerHeld: true})
 		}
 		for ch := range channels {
-			for w.marked[ch] < len(w.sources[ch]) && w.wrong == nil {
+			for marked := -1; w.marked[ch] < len(w.sources[ch]) && w.marked[ch] > marked && w.wrong == nil; {
+				marked = w.marked[ch]
 				w.deliver(ch, w.owner(), false)
 			}
 		}
@@ -205,6 +206,9 @@ func (w *world) judgeSent() error {
 		last[sent.ch] = max(last[sent.ch], seq)
 	}
 	for _, o := range w.store.outbox {
+		if o.State == support.OutUndelivered && !o.handled {
+			return fmt.Errorf("%s ended badly and nobody dealt with it", o.Key())
+		}
 		if o.State == support.OutAccepted && !keys[o.Key()] {
 			return fmt.Errorf("%s is accepted and was never sent", o.Key())
 		}
@@ -402,6 +406,7 @@ func TestModelFindsPlantedBugs(t *testing.T) {
 		"a take-over does not cancel":          {keepPending: true},
 		"an expired claim is pending again":    {expiredBack: true},
 		"nobody sweeps":                        {noSweeper: true},
+		"a failed reply waits for its timer":   {timerOnly: true},
 		"records are marked before the commit": {markEarly: true},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {

@@ -12,7 +12,9 @@ import (
 )
 
 // Wakes is what the sweeper needs from storage: customers whose durable timer is
-// due. It pushes what it returns ahead, so that no two members wake the same
+// due, and those with a reply that ended badly and that nobody dealt with: the
+// dispatcher made their timer due, but a commit that knew nothing of it may have
+// moved it since. It pushes what it returns ahead, so that no two members wake the same
 // customer at once and a customer that cannot be reached is tried again later.
 type Wakes interface {
 	Due(ctx context.Context, limit int) ([]support.CustomerID, error)

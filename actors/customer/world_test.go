@@ -53,9 +53,9 @@ type record struct {
 // activation is a core with what its shell would hold.
 type activation struct {
 	core
-	run *RunTurn
-	// how many steps the run took
-	steps int
+	run   *RunTurn
+	steps int      // how many steps the run took
+	late  *RunTurn // a run that was cancelled and did not notice
 }
 
 type claim struct {
@@ -155,7 +155,7 @@ func (w *world) do(a *activation, act Act) (any, error) {
 			a.run, a.steps = &e, len(e.Steps)
 		case CancelTurn:
 			if a.run != nil && a.run.Run == e.Run {
-				a.run = nil
+				a.run, a.late = nil, a.run
 				w.stats.superseded++
 			}
 		}
@@ -311,6 +311,13 @@ func (w *world) stored(r *record, answer any) {
 
 // think lets the agent of an activation go on: a step, or the end.
 func (w *world) think(a *activation, arg uint32) {
+	if r := a.late; r != nil && arg%5 == 4 {
+		a.late = nil
+		if _, err := w.do(a, TurnDone{Turn: r.Turn, Run: r.Run, Outcome: support.Outcome{Kind: support.OutcomeAnswer, Text: "late", Units: 1}}); err == nil {
+			w.fail("turn %d: what run %d says too late is taken", r.Turn, r.Run)
+		}
+		return
+	}
 	if a.run == nil {
 		return
 	}
