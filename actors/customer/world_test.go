@@ -31,10 +31,8 @@ type world struct {
 	marked  [2]int       // what the consumer is done with
 	claims  []claim
 	floor   *floor // a person holds: what of the agent may still be accepted
-	replies []int64
 	wrong   error
 	healing bool
-	starve  int
 	stats   stats
 	ask     func(State, Command) // sees every act before it is done
 }
@@ -45,9 +43,8 @@ type stats struct {
 }
 
 type record struct {
-	in    support.Inbound
-	n     int
-	fails int
+	in support.Inbound
+	n  int
 }
 
 // activation is a core with what its shell would hold.
@@ -104,8 +101,6 @@ func (w *world) newID() string {
 }
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
-var quiet = newMetrics(nil)
 
 // activate is a placement's decision: the customer's actor on a member.
 func (w *world) activate(member string) *activation {
