@@ -14,6 +14,7 @@ CREATE TABLE customers (
   owner       text NOT NULL DEFAULT '',
   last_seq    bigint NOT NULL DEFAULT 0,
   state       bytea,
+  waiting     bigint[] NOT NULL DEFAULT '{}', -- inbound messages of disposition 'turn' that no turn of the customer's own ever held; the fence keeps it
   mode        text NOT NULL DEFAULT 'bot' CHECK (mode IN ('bot', 'held', 'person')),
   held_by     text,
   merged_into uuid REFERENCES customers (id) CHECK (merged_into <> id),
@@ -155,6 +156,7 @@ CREATE TABLE turns (
   upd_version bigint NOT NULL,
   PRIMARY KEY (customer_id, turn)
 );
+CREATE INDEX turns_claimed ON turns (customer_id) WHERE state = 'claimed'; -- at most a few, however long a customer's life
 CREATE INDEX turns_inherited ON turns (inputs_of) WHERE inputs_of <> customer_id; -- after a merge; empty otherwise
 
 CREATE TABLE turn_steps (
@@ -245,7 +247,8 @@ CREATE TABLE blobs (
 -- statements: it raises where form (a), one statement, would match no row. Its
 -- callers never test version or epoch again.
 -- +goose StatementBegin
-CREATE FUNCTION fence(customer uuid, loaded bigint, e bigint, me text, n bigint, last bigint, working bytea, next_mode text, holder text)
+CREATE FUNCTION fence(customer uuid, loaded bigint, e bigint, me text, n bigint, last bigint, working bytea, next_mode text, holder text,
+                      waits bigint[], takes bigint[])
 RETURNS TABLE (id uuid, version bigint, epoch bigint, was bigint, previous text)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -254,7 +257,8 @@ BEGIN
   RETURN QUERY
   UPDATE customers c
   SET version = c.version + 1, epoch = e, owner = me, last_seq = c.last_seq + n, state = coalesce(working, c.state),
-      mode = coalesce(next_mode, c.mode), held_by = CASE WHEN next_mode IS NULL THEN c.held_by ELSE holder END
+      mode = coalesce(next_mode, c.mode), held_by = CASE WHEN next_mode IS NULL THEN c.held_by ELSE holder END,
+      waiting = ARRAY(SELECT w FROM unnest(c.waiting || waits) AS w WHERE w <> ALL (takes))
   WHERE c.id = customer AND c.version = loaded AND c.epoch <= e AND (n = 0 OR c.last_seq = last)
   RETURNING c.id, c.version, c.epoch, was, previous;
   IF NOT FOUND THEN
@@ -386,6 +390,7 @@ CREATE TABLE dead_letters (
   UNIQUE (topic, partition, "offset")
 );
 CREATE INDEX dead_letters_parked ON dead_letters (topic, bi) WHERE state = 'parked';
+CREATE INDEX dead_letters_external_id ON dead_letters (channel, external_id) WHERE external_id IS NOT NULL;
 
 CREATE TABLE key_check (
   name text PRIMARY KEY,

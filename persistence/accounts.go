@@ -82,6 +82,13 @@ RETURNING version, epoch, owner, mark, now()`,
 	return n, sent(conn.Conn(), err)
 }
 
+const missingSQL = `
+SELECT asked.id
+FROM unnest($2::text[]) WITH ORDINALITY AS asked (id, n)
+WHERE NOT EXISTS (SELECT FROM messages m WHERE m.channel = $1 AND m.external_id = asked.id)
+AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.channel = $1 AND d.external_id = asked.id)
+ORDER BY asked.n`
+
 // Missing returns those of the external ids, in their order, that neither a
 // message has nor a dead letter, in whatever state: what was purged is not to
 // come back.
@@ -89,12 +96,7 @@ func (a *Accounts) Missing(ctx context.Context, ch support.Channel, externalIDs 
 	if len(externalIDs) == 0 {
 		return nil, nil
 	}
-	rows, err := a.pool.Query(ctx, `
-SELECT asked.id
-FROM unnest($2::text[]) WITH ORDINALITY AS asked (id, n)
-WHERE NOT EXISTS (SELECT FROM messages m WHERE m.channel = $1 AND m.external_id = asked.id)
-AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.channel = $1 AND d.external_id = asked.id)
-ORDER BY asked.n`, string(ch), externalIDs)
+	rows, err := a.pool.Query(ctx, missingSQL, string(ch), externalIDs)
 	if err == nil {
 		var missing []string
 		if missing, err = pgx.CollectRows(rows, pgx.RowTo[string]); err == nil {

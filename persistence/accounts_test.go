@@ -139,3 +139,17 @@ func TestMissingIsWhatNeitherAMessageNorADeadLetterHas(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, missing)
 }
+
+func TestMissingIsFoundByIndexes(t *testing.T) {
+	s := newStore(t)
+	s.set(t, `INSERT INTO dead_letters (id, topic, partition, "offset", channel, external_id, state, reason)
+		SELECT gen_random_uuid(), 'fte.inbound', 0, n, 'whatsapp', 'SM' || n, 'purged', 'x' FROM generate_series(1, 20000) AS n`)
+	s.set(t, `INSERT INTO messages (customer_id, seq, direction, channel, external_id, level, sent_by, body, disposition, epoch, version)
+		SELECT gen_random_uuid(), 1, 'in', 'whatsapp', 'SM' || n, 1, 'customer', '', 'turn', 1, 1 FROM generate_series(20001, 40000) AS n`)
+	s.set(t, `VACUUM ANALYZE`)
+	asked := []string{"SM1", "SM20000", "SM20001", "SM40000", "SM40001"}
+	missing, err := persistence.NewAccounts(s.pool).Missing(t.Context(), support.WhatsApp, asked)
+	require.NoError(t, err)
+	require.Equal(t, []string{"SM40001"}, missing)
+	require.Less(t, s.blocks(t, persistence.MissingSQL, "whatsapp", asked), 100, "blocks of the database")
+}

@@ -56,7 +56,7 @@ type messageRow struct {
 const outboxMeta = `json_build_object('customer', o.customer_id, 'seq', o.seq, 'kind', o.kind, 'channel', o.channel, 'units', o.units,
   'state', o.state, 'stop', o.stop, 'attempt', o.attempt, 'claimed_by', o.claimed_by, 'refusals', o.refusals, 'resends', o.resends,
   'draft_id', o.draft_id, 'provider_id', o.provider_id, 'error', o.error, 'created_at', o.created_at, 'claimed_at', o.claimed_at,
-  'age', extract(epoch FROM now() - o.created_at), 'thread', m.thread, 'turn', m.turn)`
+  'age', extract(epoch FROM now() - o.created_at), 'thread', m.thread, 'ticket', m.ticket_id, 'turn', m.turn)`
 
 type outboxRow struct {
 	Customer   support.CustomerID  `json:"customer"`
@@ -77,6 +77,7 @@ type outboxRow struct {
 	ClaimedAt  time.Time           `json:"claimed_at"`
 	Age        float64             `json:"age"` // seconds
 	Thread     string              `json:"thread"`
+	Ticket     string              `json:"ticket"`
 	Turn       int64               `json:"turn"`
 }
 
@@ -160,6 +161,6 @@ func (r outboxRow) outbound() support.Outbound {
 		Customer: r.Customer, Seq: r.Seq, Kind: r.Kind, Channel: r.Channel, Units: r.Units, State: r.State, Stop: r.Stop,
 		Attempt: r.Attempt, ClaimedBy: r.ClaimedBy, Refusals: r.Refusals, Resends: r.Resends, DraftID: r.DraftID,
 		ProviderID: r.ProviderID, Error: r.Error, CreatedAt: r.CreatedAt, ClaimedAt: r.ClaimedAt,
-		Age: time.Duration(r.Age * float64(time.Second)), Thread: r.Thread, Turn: r.Turn,
+		Age: time.Duration(r.Age * float64(time.Second)), Thread: r.Thread, Ticket: r.Ticket, Turn: r.Turn,
 	}
 }

@@ -16,20 +16,27 @@ import (
 const recent = 20
 
 // loadSQL is one statement, so one snapshot and one round trip. Each row says
-// what it is, has its plain columns as JSON and its sealed ones beside it.
+// what it is, has its plain columns as JSON and its sealed ones beside it. It
+// costs the same however many messages and turns the customer has had.
+//
+// What waits is the row's own list, and nothing can be missing from it: messages
+// and turns are inserted by commits alone, and the update that fences a commit
+// adds and removes in the list what the same statement inserts, or all of it
+// fails. A turn's inputs never change, and what a superseded turn held is taken by
+// a later turn or lies in the actor's queue, so only messages that no turn ever
+// held are waiting. The actor's own queue is not asked: it is what the list is
+// there to check. A survivor's turn takes from the list of another row, the
+// merged customer's, and is subtracted here.
 const loadSQL = `
 WITH c AS MATERIALIZED (
   SELECT * FROM customers WHERE id = $1
 ), t AS MATERIALIZED (
-  SELECT turn, kind, inputs, inputs_of, state, outcome, reply_seq, faults, losses, reason, claimed_at FROM turns WHERE customer_id = $1
-), taken AS (
-  SELECT unnest(inputs) AS seq FROM t WHERE inputs_of = $1
-  UNION ALL -- by a survivor's turn, where this customer was merged once
-  SELECT unnest(inputs) FROM turns WHERE inputs_of <> customer_id AND inputs_of = $1
+  SELECT turn, kind, inputs, inputs_of, state, outcome, reply_seq, faults, losses, reason, claimed_at FROM turns
+  WHERE customer_id = $1 AND state = 'claimed'
 )
 SELECT 'customer', (SELECT row_to_json(r) FROM (
          SELECT c.version, c.epoch, c.owner, c.last_seq, c.mode, c.held_by, c.merged_into, c.erased_at IS NOT NULL AS erased, now() AS now,
-                (SELECT state FROM members WHERE id = c.owner) AS owner_state, (SELECT max(turn) FROM t) AS last_turn, k.kek_version) AS r),
+                (SELECT state FROM members WHERE id = c.owner) AS owner_state, (SELECT max(turn) FROM turns WHERE customer_id = $1) AS last_turn, k.kek_version) AS r),
        c.state, k.wrapped_dek, NULL::bytea, NULL::bytea
 FROM c LEFT JOIN customer_keys k ON k.customer_id = c.id
 UNION ALL
@@ -41,20 +48,20 @@ FROM (SELECT id, reference, conversation_id, channel, thread, category, priority
              escalated_at, created_at, updated_at
       FROM tickets WHERE customer_id = $1 AND status NOT IN ('resolved', 'closed')) AS k
 UNION ALL
-(SELECT 'recent', ` + messageMeta + `, NULL, m.subject, m.body, m.envelope
- FROM messages m WHERE m.customer_id = $1 ORDER BY m.seq DESC LIMIT $2)
+SELECT 'recent', ` + messageMeta + `, NULL, m.subject, m.body, m.envelope
+-- Seqs have no gaps. Without the bound a plan may read, and describe, all there are.
+FROM messages m WHERE m.customer_id = $1 AND m.seq > (SELECT last_seq FROM c) - $2::bigint
 UNION ALL
--- What a superseded turn held is taken by a later turn in the same commit, so
--- only messages that no turn ever held are waiting.
 SELECT 'waiting', ` + messageMeta + `, NULL, m.subject, m.body, m.envelope
 FROM messages m
-WHERE m.customer_id = $1 AND m.disposition = 'turn' AND m.seq NOT IN (SELECT seq FROM taken)
+WHERE m.customer_id = $1 AND m.seq = ANY ((SELECT waiting FROM c)::bigint[])
+AND m.seq NOT IN (SELECT unnest(inputs) FROM turns WHERE inputs_of <> customer_id AND inputs_of = $1)
 UNION ALL
-SELECT 'turn', row_to_json(t), NULL, NULL, NULL, NULL FROM t WHERE t.state = 'claimed'
+SELECT 'turn', row_to_json(t), NULL, NULL, NULL, NULL FROM t
 UNION ALL
 SELECT 'step', (SELECT row_to_json(r) FROM (SELECT s.turn, s.step, s.kind, s.name, s.tokens_in, s.tokens_out, s.cost_microusd) AS r),
        s.request, s.result, NULL, NULL
-FROM turn_steps s WHERE s.customer_id = $1 AND s.turn IN (SELECT turn FROM t WHERE state = 'claimed')
+FROM turn_steps s WHERE s.customer_id = $1 AND s.turn = ANY (ARRAY(SELECT turn FROM t))
 UNION ALL
 SELECT 'unfinished', ` + outboxMeta + `, o."to", m.subject, m.body, m.envelope
 FROM outbox o JOIN messages m USING (customer_id, seq) WHERE o.customer_id = $1 AND o.state IN ('pending', 'sending', 'unknown')

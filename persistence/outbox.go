@@ -135,7 +135,7 @@ woken AS (
 // pending is cancelled where the reply was stopped, and a receipt that overtook
 // the vendor's answer stands.
 func (b *Outbox) Settle(ctx context.Context, o support.Outbound, s support.Settlement) (state support.OutboxState, err error) {
-	err = b.again(func() error {
+	err = again(func() error {
 		return b.pool.QueryRow(ctx, `
 WITH o AS (
   UPDATE outbox
@@ -193,7 +193,7 @@ WHERE o.customer_id = late.customer_id AND o.seq = late.seq AND o.state = 'sendi
 // has claimed: 24 hours after they were made, or, still unsent on WhatsApp, when
 // the 24 hours in which the customer may be answered are over but for 5 minutes.
 func (b *Outbox) Lapse(ctx context.Context) (n int, err error) {
-	err = b.again(func() error {
+	err = again(func() error {
 		return b.pool.QueryRow(ctx, `
 WITH late AS MATERIALIZED (
   SELECT o.customer_id, o.seq FROM outbox o
@@ -246,7 +246,7 @@ func (b *Outbox) Receipt(ctx context.Context, r support.Receipt) error {
 		}
 		where, args = `customer_id = $5 AND seq = $6`, append(args[:4], string(id), seq)
 	}
-	err := b.again(func() error {
+	err := again(func() error {
 		_, err := b.pool.Exec(ctx, `
 WITH o AS (
   UPDATE outbox
@@ -288,7 +288,7 @@ func (s sealer) claimOnly(meta []byte) (support.Outbound, error) {
 
 // again repeats a statement that lost a deadlock: an actor's commit takes the
 // customer's timer and replies in its own order.
-func (b *Outbox) again(run func() error) (err error) {
+func again(run func() error) (err error) {
 	for range 4 {
 		var pg *pgconn.PgError
 		if err = run(); !errors.As(err, &pg) || pg.Code != "40P01" {

@@ -99,6 +99,24 @@ func (s *statement) arg(v any, cast string) string {
 
 func (s *statement) part(name, sql string) { s.parts = append(s.parts, name+" AS ("+sql+")") }
 
+// waits are the seqs that begin to wait for a turn with this commit, takes those
+// that stop: whatever a turn of the customer's own holds from now on. Neither is
+// nil.
+func (s *statement) waits() (waits, takes []int64) {
+	waits, takes = []int64{}, []int64{}
+	for _, m := range s.c.Messages {
+		if m.Disposition == support.ForTurn {
+			waits = append(waits, m.Seq)
+		}
+	}
+	for _, t := range s.c.Turns {
+		if t.Insert && (t.InputsOf == "" || t.InputsOf == s.c.Customer) {
+			takes = append(takes, t.Inputs...)
+		}
+	}
+	return waits, takes
+}
+
 // fenceInline is form (a): the fenced update is the first part. before reads
 // what it overwrites, from the same snapshot: a row that changed in between has
 // another version and does not match.
@@ -106,12 +124,16 @@ func (s *statement) fenceInline() {
 	id, at, e := s.arg(string(s.c.Customer), "uuid"), s.arg(s.c.Version, "bigint"), s.arg(s.c.Epoch, "bigint")
 	me, n, last := s.arg(s.c.Owner, "text"), s.arg(int64(len(s.c.Messages)), "bigint"), s.arg(s.c.LastSeq, "bigint")
 	mode, holder := s.arg(null(string(s.c.Mode)), "text"), s.arg(null(s.c.HeldBy), "text")
+	queue := ""
+	if waits, takes := s.waits(); len(waits)+len(takes) > 0 {
+		queue = `, waiting = ARRAY(SELECT w FROM unnest(waiting || ` + s.arg(waits, "bigint[]") + `) AS w WHERE w <> ALL (` + s.arg(takes, "bigint[]") + `))`
+	}
 	s.fence = []string{
 		"before AS (SELECT epoch, owner FROM customers WHERE id = " + id + ")",
 		`fence AS (
   UPDATE customers
   SET version = version + 1, epoch = ` + e + `, owner = ` + me + `, last_seq = last_seq + ` + n + `, state = coalesce(` + s.arg(s.state, "bytea") + `, state),
-      mode = coalesce(` + mode + `, mode), held_by = CASE WHEN ` + mode + ` IS NULL THEN held_by ELSE ` + holder + ` END
+      mode = coalesce(` + mode + `, mode), held_by = CASE WHEN ` + mode + ` IS NULL THEN held_by ELSE ` + holder + ` END` + queue + `
   WHERE id = ` + id + ` AND version = ` + at + ` AND epoch <= ` + e + ` AND (` + n + ` = 0 OR last_seq = ` + last + `)
   RETURNING id, version, epoch)`,
 	}
@@ -122,9 +144,10 @@ func (s *statement) fenceInline() {
 func (s *statement) fenceCall(ctx context.Context, tx pgx.Tx) error {
 	var id, previous string
 	var version, epoch, was int64
-	err := tx.QueryRow(ctx, `SELECT id, version, epoch, was, previous FROM fence($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+	waits, takes := s.waits()
+	err := tx.QueryRow(ctx, `SELECT id, version, epoch, was, previous FROM fence($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 		string(s.c.Customer), s.c.Version, s.c.Epoch, s.c.Owner, int64(len(s.c.Messages)), s.c.LastSeq, s.state,
-		null(string(s.c.Mode)), null(s.c.HeldBy)).Scan(&id, &version, &epoch, &was, &previous)
+		null(string(s.c.Mode)), null(s.c.HeldBy), waits, takes).Scan(&id, &version, &epoch, &was, &previous)
 	if err != nil {
 		return err
 	}

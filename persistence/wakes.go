@@ -17,23 +17,49 @@ type Wakes struct{ pool *pgxpool.Pool }
 // NewWakes returns the timers.
 func NewWakes(pool *pgxpool.Pool) *Wakes { return &Wakes{pool: pool} }
 
-// Due returns at most limit customers whose timer is due, longest due first, and
-// pushes each ahead: 1 s, doubling to 10 s until its customer sets it anew. Two
-// sweepers at once get different customers.
-func (w *Wakes) Due(ctx context.Context, limit int) ([]support.CustomerID, error) {
-	rows, err := w.pool.Query(ctx, `
+// unhandled is the condition of outbox_unhandled.
+const unhandled = `state IN ('failed', 'undelivered', 'dead') AND NOT handled`
+
+// dueSQL locks before it pushes, and looks again at what it locked. A timer that
+// a sweeper pushed has tries and is due soon, failed reply or not: only one that
+// nobody pushed since its customer set it is moved before its time.
+const dueSQL = `
 WITH found AS MATERIALIZED (
   SELECT customer_id, due FROM wakes WHERE due <= now() ORDER BY due LIMIT $1 FOR UPDATE SKIP LOCKED
+), moved AS MATERIALIZED (
+  SELECT w.customer_id, w.due FROM wakes w
+  WHERE w.due > now() AND w.tries = 0 AND w.customer_id IN (SELECT customer_id FROM outbox WHERE ` + unhandled + `)
+  LIMIT $1 - (SELECT count(*) FROM found) FOR UPDATE OF w SKIP LOCKED
 ), pushed AS (
   UPDATE wakes w SET due = now() + least(10, 2 ^ least(w.tries, 4)) * interval '1 second', tries = w.tries + 1
-  FROM found WHERE w.customer_id = found.customer_id
-  RETURNING w.customer_id, found.due
+  FROM (TABLE found UNION ALL TABLE moved) AS f WHERE w.customer_id = f.customer_id
+  RETURNING w.customer_id, f.due
+), missing AS ( -- of two sweepers one inserts; in order, so that neither waits for the other
+  INSERT INTO wakes (customer_id, due, tries)
+  SELECT DISTINCT o.customer_id, now() + interval '1 second', 1 FROM outbox o
+  WHERE ` + unhandled + ` AND NOT EXISTS (SELECT FROM wakes w WHERE w.customer_id = o.customer_id)
+  ORDER BY o.customer_id LIMIT $1 - (SELECT count(*) FROM found) - (SELECT count(*) FROM moved)
+  ON CONFLICT DO NOTHING
+  RETURNING customer_id, due
 )
-SELECT customer_id FROM pushed ORDER BY due`, limit)
-	if err != nil {
-		return nil, fmt.Errorf("sweep due customers: %w", unavailable(err))
-	}
-	due, err := pgx.CollectRows(rows, pgx.RowTo[support.CustomerID])
+SELECT customer_id FROM (TABLE pushed UNION ALL TABLE missing) AS all_of_them ORDER BY due`
+
+// Due returns at most limit customers whose timer is due, longest due first, and
+// behind them those with a reply that ended badly and that nobody dealt with,
+// whatever their timer says: the dispatcher made it due, but a commit that knew
+// nothing of it may have moved it since. It pushes each ahead: 1 s, doubling to
+// 10 s until its customer sets it anew. Two sweepers at once get different
+// customers.
+func (w *Wakes) Due(ctx context.Context, limit int) ([]support.CustomerID, error) {
+	var due []support.CustomerID
+	err := again(func() error {
+		rows, err := w.pool.Query(ctx, dueSQL, limit)
+		if err != nil {
+			return err
+		}
+		due, err = pgx.CollectRows(rows, pgx.RowTo[support.CustomerID])
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("sweep due customers: %w", unavailable(err))
 	}
@@ -62,7 +88,7 @@ SELECT customer_id, now() FROM (
   UNION
   SELECT coalesce(c.merged_into, c.id) FROM message_outcomes o JOIN customers c ON c.id = o.customer_id WHERE o.outcome = 'open'
   UNION
-  SELECT customer_id FROM outbox WHERE state IN ('failed', 'undelivered', 'dead') AND NOT handled
+  SELECT customer_id FROM outbox WHERE `+unhandled+`
 ) AS left_over
 WHERE NOT EXISTS (SELECT FROM wakes w WHERE w.customer_id = left_over.customer_id)
 ON CONFLICT DO NOTHING`)

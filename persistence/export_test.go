@@ -1,0 +1,8 @@
+package persistence
+
+// What tests explain.
+const (
+	LoadSQL    = loadSQL
+	DueSQL     = dueSQL
+	MissingSQL = missingSQL
+)
