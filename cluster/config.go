@@ -46,7 +46,7 @@ type Config struct {
 
 	Heartbeat time.Duration // between renewals and pings. Defaults to 500 ms
 	Lease     time.Duration // by the database's clock. Defaults to 3 s, at least 3 heartbeats
-	Poll      time.Duration // between readings of the members table. Views travel with pings besides. Defaults to 500 ms
+	Poll      time.Duration // between readings of the members table without news: renewals and pings tell when there is some. Defaults to 5 s
 	Attempt   time.Duration // one try of a request that is not answered. Defaults to 2 s
 	DrainTime time.Duration // a busy activation's, when it must go. Defaults to 20 s
 
@@ -92,7 +92,7 @@ func (c Config) check() (Config, error) {
 	def(&c.Host, "127.0.0.1")
 	def(&c.Heartbeat, 500*time.Millisecond)
 	def(&c.Lease, 3*time.Second)
-	def(&c.Poll, 500*time.Millisecond)
+	def(&c.Poll, 5*time.Second)
 	def(&c.Attempt, 2*time.Second)
 	def(&c.DrainTime, 20*time.Second)
 	need(c.Lease >= 3*c.Heartbeat, "the lease is shorter than 3 heartbeats")

@@ -119,7 +119,7 @@ func (w *world) renewal(s *simulated) {
 		return
 	}
 	s.renew = w.at() + heartbeat
-	state, gap, err := w.table.Renew(context.Background(), "sim", s.id, lease, 0)
+	state, gap, _, err := w.table.Renew(context.Background(), "sim", s.id, lease, 0)
 	switch {
 	case err != nil:
 	case state == cluster.StateDead:

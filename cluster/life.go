@@ -210,7 +210,7 @@ func (n *Node) renew() {
 	ctx, cancel := context.WithTimeout(n.life, n.cfg.Lease/2)
 	defer cancel()
 	began := time.Now()
-	state, gap, err := n.cfg.Membership.Renew(ctx, n.cfg.Cluster, n.ID(), n.cfg.Lease, n.View().Number)
+	state, gap, news, err := n.cfg.Membership.Renew(ctx, n.cfg.Cluster, n.ID(), n.cfg.Lease, n.View().Number)
 	switch {
 	case n.life.Err() != nil:
 	case err != nil:
@@ -220,9 +220,13 @@ func (n *Node) renew() {
 	default:
 		n.judge.renewed(began, time.Now(), gap)
 	}
+	if news || err != nil || !n.agreed.Load() {
+		n.refresh()
+	}
 }
 
-// watch reads the table and judges.
+// watch reads the table and judges: when a renewal or a ping tells of news, and
+// now and then besides.
 func (n *Node) watch() {
 	t := time.NewTicker(n.cfg.Poll)
 	defer t.Stop()

@@ -66,7 +66,9 @@ type Membership interface {
 	// Renew extends the lease of a living member, whether or not it is over: a
 	// database that was away evicts nobody. It returns the member's state and how
 	// long the previous renewal lies back. The state of an unknown member is dead.
-	Renew(ctx context.Context, cluster, id string, lease time.Duration, view int64) (state string, gap time.Duration, err error)
+	// news says that the table wants to be read: its view is not the one given, an
+	// active member holds an older one, a lease is over, or there is a suspicion.
+	Renew(ctx context.Context, cluster, id string, lease time.Duration, view int64) (state string, gap time.Duration, news bool, err error)
 
 	// List returns the view, and all living members with up to ended of those that
 	// ended last, in one consistent read. Members are in order of their name and

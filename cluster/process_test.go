@@ -50,7 +50,7 @@ func (t *Table) Join(a Args, r *Reply) (err error) {
 	return err
 }
 func (t *Table) Renew(a Args, r *Reply) (err error) {
-	r.Text, r.Gap, err = t.of.Renew(context.Background(), a.Cluster, a.ID, a.Lease, a.Number)
+	r.Text, r.Gap, r.Yes, err = t.of.Renew(context.Background(), a.Cluster, a.ID, a.Lease, a.Number)
 	return err
 }
 func (t *Table) List(a Args, r *Reply) (err error) {
@@ -88,9 +88,9 @@ func (t remoteTable) Join(ctx context.Context, m cluster.Member, lease time.Dura
 	r, err := t.call(ctx, "Join", Args{Member: m, Lease: lease})
 	return r.Member, r.Members, err
 }
-func (t remoteTable) Renew(ctx context.Context, of, id string, lease time.Duration, view int64) (string, time.Duration, error) {
+func (t remoteTable) Renew(ctx context.Context, of, id string, lease time.Duration, view int64) (string, time.Duration, bool, error) {
 	r, err := t.call(ctx, "Renew", Args{Cluster: of, ID: id, Lease: lease, Number: view})
-	return r.Text, r.Gap, err
+	return r.Text, r.Gap, r.Yes, err
 }
 func (t remoteTable) List(ctx context.Context, of string, ended int) (int64, []cluster.Member, error) {
 	r, err := t.call(ctx, "List", Args{Cluster: of, Number: int64(ended)})

@@ -162,8 +162,10 @@ func replaceName(ctx context.Context, tx pgx.Tx, cluster, name string) ([]Member
 
 // Renew extends the lease of a living member, whether or not it is over: a database
 // that was away evicts nobody. It returns the member's state and how long its
-// previous renewal lies back. The state of an unknown member is dead.
-func (s *Members) Renew(ctx context.Context, cluster, id string, lease time.Duration, view int64) (state string, gap time.Duration, err error) {
+// previous renewal lies back. The state of an unknown member is dead. news says
+// that the table wants to be read: its view is not the one given, an active member
+// holds an older one, a lease is over, or there is a suspicion.
+func (s *Members) Renew(ctx context.Context, cluster, id string, lease time.Duration, view int64) (state string, gap time.Duration, news bool, err error) {
 	var seconds float64
 	err = s.pool.QueryRow(ctx, `
 		WITH old AS (
@@ -176,15 +178,21 @@ func (s *Members) Renew(ctx context.Context, cluster, id string, lease time.Dura
 			SET lease_ends = clock_timestamp() + $3::interval, view = $4
 			FROM old
 			WHERE m.id = old.id AND old.state IN ('joining', 'active', 'draining'))
-		SELECT state, extract(epoch FROM clock_timestamp() - (lease_ends - $3::interval))::float8
-		FROM old`, cluster, id, lease, view).Scan(&state, &seconds)
+		SELECT state, extract(epoch FROM clock_timestamp() - (lease_ends - $3::interval))::float8,
+		       coalesce((SELECT v.view <> $4 FROM cluster_view v WHERE v.cluster = $1), true)
+		       OR EXISTS (
+		           SELECT FROM members m
+		           WHERE m.cluster = $1 AND m.state IN ('joining', 'active', 'draining')
+		             AND (m.lease_ends < clock_timestamp() OR m.state = 'active' AND m.view < $4
+		                  OR EXISTS (SELECT FROM suspicions s WHERE s.suspect = m.id AND s.refreshed_at > clock_timestamp() - interval '2 seconds')))
+		FROM old`, cluster, id, lease, view).Scan(&state, &seconds, &news)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return "dead", 0, nil
+		return "dead", 0, true, nil
 	}
 	if err != nil {
-		return "", 0, fmt.Errorf("renew the lease of member %s: %w", id, err)
+		return "", 0, false, fmt.Errorf("renew the lease of member %s: %w", id, err)
 	}
-	return state, time.Duration(seconds * float64(time.Second)), nil
+	return state, time.Duration(seconds * float64(time.Second)), news, nil
 }
 
 // List returns the view, and all living members with up to ended of those that

@@ -106,22 +106,34 @@ func (m *Memory) Join(ctx context.Context, r cluster.Member, lease time.Duration
 }
 
 // Renew implements cluster.Membership.
-func (m *Memory) Renew(ctx context.Context, of, id string, lease time.Duration, view int64) (string, time.Duration, error) {
+func (m *Memory) Renew(ctx context.Context, of, id string, lease time.Duration, view int64) (string, time.Duration, bool, error) {
 	now, err := m.lock(ctx, id)
 	defer m.mu.Unlock()
 	if err != nil {
-		return "", 0, err
+		return "", 0, false, err
 	}
+	news := m.news(of, view, now)
 	r := m.find(of, id)
 	if r == nil {
-		return cluster.StateDead, 0, nil
+		return cluster.StateDead, 0, news, nil
 	}
 	if !living(r) {
-		return r.State, 0, nil
+		return r.State, 0, news, nil
 	}
 	gap := now.Sub(m.renewed[id])
 	m.renewed[id], r.LeaseEnds, r.View = now, now.Add(lease), view
-	return r.State, gap, nil
+	return r.State, gap, news, nil
+}
+
+// news reports whether a member that holds view should read the table.
+func (m *Memory) news(of string, view int64, now time.Time) bool {
+	news := m.views[of] != view
+	for _, r := range m.members {
+		if r.Cluster == of && living(r) {
+			news = news || now.After(r.LeaseEnds) || r.State == cluster.StateActive && r.View < view || len(m.read(r, now).SuspectedBy) > 0
+		}
+	}
+	return news
 }
 
 // List implements cluster.Membership.

@@ -29,6 +29,7 @@ func Suite(t *testing.T, fresh func(t *testing.T) cluster.Membership) {
 		"every change raises the view":                        views,
 		"a renewal revives a lease that is over":              renewals,
 		"the dead are told":                                   deadRenewal,
+		"a renewal tells of news":                             news,
 		"a lease that is over can be declared":                leaseOver,
 		"a refused address counts if the lease stood still":   refused,
 		"a majority of the others is needed":                  majority,
@@ -184,7 +185,7 @@ func views(t *testing.T, s suite) {
 	raised("active", true)
 	s.change(m, cluster.StateActive)
 	raised("a change that was refused", false)
-	_, _, err := s.Renew(t.Context(), of, m.ID, long, 1)
+	_, _, _, err := s.Renew(t.Context(), of, m.ID, long, 1)
 	require.NoError(t, err)
 	raised("renewal", false)
 	_, err = s.Cordon(t.Context(), of, m.ID, true)
@@ -202,11 +203,11 @@ func views(t *testing.T, s suite) {
 func renewals(t *testing.T, s suite) {
 	m := s.active("a", short)
 	require.Eventually(t, func() bool { r, _ := s.read(m); return r.LeaseLeft < 0 }, until, time.Millisecond)
-	state, gap, err := s.Renew(t.Context(), of, m.ID, long, 7)
+	state, gap, _, err := s.Renew(t.Context(), of, m.ID, long, 7)
 	require.NoError(t, err)
 	require.Equal(t, cluster.StateActive, state)
 	require.Positive(t, gap)
-	_, gap, err = s.Renew(t.Context(), of, m.ID, long, 7)
+	_, gap, _, err = s.Renew(t.Context(), of, m.ID, long, 7)
 	require.NoError(t, err)
 	require.Less(t, gap, until, "the gap is since the last renewal")
 	require.GreaterOrEqual(t, gap, time.Duration(0))
@@ -220,14 +221,45 @@ func deadRenewal(t *testing.T, s suite) {
 	m := s.active("a", long)
 	s.change(m, cluster.StateDead)
 	before, _ := s.read(m)
-	state, _, err := s.Renew(t.Context(), of, m.ID, long, 1)
+	state, _, _, err := s.Renew(t.Context(), of, m.ID, long, 1)
 	require.NoError(t, err)
 	require.Equal(t, cluster.StateDead, state)
 	after, _ := s.read(m)
 	require.True(t, before.LeaseEnds.Equal(after.LeaseEnds), "the dead never return")
-	state, _, err = s.Renew(t.Context(), of, "unknown", long, 1)
+	state, _, _, err = s.Renew(t.Context(), of, "unknown", long, 1)
 	require.NoError(t, err)
 	require.Equal(t, cluster.StateDead, state)
+}
+
+func news(t *testing.T, s suite) {
+	m, other := s.active("a", long), s.active("b", long)
+	_, view := s.read(m)
+	told := func(view int64) bool {
+		t.Helper()
+		_, _, news, err := s.Renew(t.Context(), of, m.ID, long, view)
+		require.NoError(t, err)
+		return news
+	}
+	require.True(t, told(view-1), "the view is another")
+	require.True(t, told(view), "not all hold the view")
+	renew := func(lease time.Duration) {
+		_, _, _, err := s.Renew(t.Context(), of, other.ID, lease, view)
+		require.NoError(t, err)
+	}
+	renew(long)
+	require.False(t, told(view))
+	s.suspect(other, m)
+	require.True(t, told(view), "one is suspected")
+	require.NoError(t, s.Clear(t.Context(), other.ID, m.ID))
+	require.False(t, told(view))
+	renew(time.Millisecond)
+	require.Eventually(t, func() bool { return told(view) }, until, time.Millisecond, "a lease is over")
+	renew(long)
+	require.False(t, told(view))
+	require.True(t, s.change(other, cluster.StateDead))
+	require.True(t, told(view), "one has ended")
+	require.True(t, told(view+1), "this one held the old view")
+	require.False(t, told(view+1))
 }
 
 func leaseOver(t *testing.T, s suite) {
@@ -250,7 +282,7 @@ func refused(t *testing.T, s suite) {
 }
 
 func pass(s suite, m cluster.Member) error {
-	_, _, err := s.Renew(s.Context(), of, m.ID, long, 1)
+	_, _, _, err := s.Renew(s.Context(), of, m.ID, long, 1)
 	return err
 }
 
