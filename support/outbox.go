@@ -64,6 +64,14 @@ type Outbound struct {
 // Key is the row's key, "customer:seq".
 func (o Outbound) Key() string { return Key(o.Customer, o.Seq) }
 
+// DueReplies says what waits on a channel for a dispatcher.
+type DueReplies struct {
+	Channel Channel
+	Send    bool // replies that may be sent; another of their customer may be before them
+	LookUp  bool // unknown outcomes
+	Expire  bool // claims that ran out
+}
+
 // Settlement is how a dispatcher ends its claim on a row: one guarded update
 // from sending or unknown. tables.md "outbox" says which moves exist; a row with
 // stop = true that would become pending becomes cancelled.

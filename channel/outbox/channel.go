@@ -24,13 +24,14 @@ type channel struct {
 	*Dispatcher
 	name    support.Channel
 	sender  Sender
-	kick    chan struct{} // never closed
+	kick    chan struct{} // look for replies to send; never closed
+	look    chan struct{} // look for outcomes to look up; never closed
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	slots   chan struct{} // one token for each send or look-up under way
 }
 
 func (d *Dispatcher) newChannel(name support.Channel, s Sender) *channel {
-	c := &channel{Dispatcher: d, name: name, sender: s, kick: make(chan struct{}, 1), slots: make(chan struct{}, d.cfg.Concurrency)}
+	c := &channel{Dispatcher: d, name: name, sender: s, kick: make(chan struct{}, 1), look: make(chan struct{}, 1), slots: make(chan struct{}, d.cfg.Concurrency)}
 	c.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: string(name), MaxRequests: 1, Timeout: max(d.cfg.scaled(breakerRest), time.Millisecond),
 		ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= breakerTrips },
@@ -46,10 +47,13 @@ func (d *Dispatcher) newChannel(name support.Channel, s Sender) *channel {
 func (c *channel) run(ctx context.Context) {
 	var flying sync.WaitGroup
 	defer flying.Wait()
-	for looked := time.Now(); c.rest(ctx, c.kick, c.cfg.Poll); {
-		c.take(ctx, &flying, "replies not claimed", c.cfg.Store.Claim, c.send)
-		if time.Since(looked) >= c.cfg.Poll { // kicks are about sends
-			looked = time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.kick:
+			c.take(ctx, &flying, "replies not claimed", c.cfg.Store.Claim, c.send)
+		case <-c.look:
 			c.take(ctx, &flying, "look-ups not claimed", c.cfg.Store.ClaimLookups, c.lookup)
 		}
 	}
@@ -64,7 +68,7 @@ type (
 // is counted from before it was asked for.
 func (c *channel) take(ctx context.Context, flying *sync.WaitGroup, failed string, claim claim, work work) {
 	room := c.room()
-	if room == 0 || !c.cfg.LeaseOK() {
+	if room == 0 || !c.cfg.LeaseOK() || ctx.Err() != nil {
 		return
 	}
 	began := time.Now()
@@ -122,7 +126,9 @@ func notTried(why string) error { return &support.SendError{Code: why} }
 
 // send sends one claimed reply and settles it.
 func (c *channel) send(ctx context.Context, o support.Outbound, began time.Time) {
+	support.Failpoint(support.FailClaimed)
 	id, err := c.attempt(ctx, o, began)
+	support.Failpoint(support.FailSent)
 	s := AfterSend(o, id, err, c.waits(o, err))
 	if !written(err) && ctx.Err() != nil && s.To == support.OutPending {
 		s.RetryIn = 0 // drained: another may have it at once
@@ -171,6 +177,7 @@ func (c *channel) lookup(ctx context.Context, o support.Outbound, began time.Tim
 		cancel()
 		done(vendorError(err))
 	}
+	support.Failpoint(support.FailLookedUp)
 	most, ok := c.cfg.MaxResends[c.name]
 	if !ok {
 		most = 1

@@ -20,6 +20,8 @@ import (
 // Store is what the dispatcher needs from storage. Every method is one guarded,
 // durable statement.
 type Store interface {
+	// Due says, cheaply, what waits on each of the channels.
+	Due(ctx context.Context, channels []support.Channel) ([]support.DueReplies, error)
 	// Claim takes due replies of a channel, each the first unfinished one of its
 	// customer there.
 	Claim(ctx context.Context, ch support.Channel, worker string, limit int, claimFor time.Duration) ([]support.Outbound, error)
@@ -69,8 +71,8 @@ type Config struct {
 	ClaimFor time.Duration
 	// Timeout bounds one request. Defaults to 8 seconds.
 	Timeout time.Duration
-	// Poll is how often a channel is looked at without a kick. Defaults to 400
-	// milliseconds, with jitter.
+	// Poll is how often it is looked what is due without a kick. Defaults to 1
+	// second, with jitter.
 	Poll time.Duration
 	// LookIn is how long an unknown outcome rests before it is looked up, TW-11.
 	// Defaults to 60 seconds times TimeScale.
@@ -103,7 +105,7 @@ func (c *Config) check() error {
 	c.Concurrency = or(c.Concurrency, 16)
 	c.ClaimFor = or(c.ClaimFor, 20*time.Second)
 	c.Timeout = or(c.Timeout, 8*time.Second)
-	c.Poll = or(c.Poll, 400*time.Millisecond)
+	c.Poll = or(c.Poll, time.Second)
 	c.LookIn = or(c.LookIn, c.scaled(60*time.Second))
 	if c.Timeout >= c.ClaimFor/2 {
 		return fmt.Errorf("Timeout %v is not below half of ClaimFor %v", c.Timeout, c.ClaimFor)

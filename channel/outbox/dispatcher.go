@@ -59,16 +59,61 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		all.Go(func() { ch.run(ctx) })
 	}
 	all.Go(func() { d.deliver(ctx) })
-	all.Go(func() { d.expire(ctx) })
+	all.Go(func() { d.watch(ctx) })
 	all.Wait()
 	return nil
+}
+
+// watch looks now and then what is due, and has it done. Replies that a commit of
+// this process queued need not wait for it.
+func (d *Dispatcher) watch(ctx context.Context) {
+	channels := []support.Channel{support.WebForm}
+	for _, ch := range d.channels {
+		channels = append(channels, ch.name)
+	}
+	for round := 0; d.rest(ctx, d.cfg.Poll); round++ {
+		if round%8 == 0 {
+			d.lapse(ctx)
+		}
+		all, err := d.cfg.Store.Due(ctx, channels)
+		if err != nil {
+			d.warn(ctx, "due replies not seen", err)
+			continue
+		}
+		if slices.ContainsFunc(all, func(due support.DueReplies) bool { return due.Expire }) {
+			d.expire(ctx)
+		}
+		for _, due := range all {
+			d.tell(due)
+		}
+	}
+}
+
+// tell starts what is due on a channel.
+func (d *Dispatcher) tell(due support.DueReplies) {
+	if due.Channel == support.WebForm && due.Send {
+		poke(d.webform)
+	}
+	for _, ch := range d.channels {
+		if ch.name == due.Channel && due.Send {
+			poke(ch.kick)
+		}
+		if ch.name == due.Channel && due.LookUp {
+			poke(ch.look)
+		}
+	}
 }
 
 // deliver hands over answers of the web form.
 func (d *Dispatcher) deliver(ctx context.Context) {
 	const batch = 100
-	for d.rest(ctx, d.webform, d.cfg.Poll) {
-		for {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.webform:
+		}
+		for ctx.Err() == nil {
 			n, err := d.cfg.Store.Deliver(ctx, batch)
 			if err != nil {
 				d.warn(ctx, "web answers not delivered", err)
@@ -82,35 +127,33 @@ func (d *Dispatcher) deliver(ctx context.Context) {
 	}
 }
 
-// expire ends what others left: claims that ran out and replies that are too old.
+// expire ends claims of others, or of our own past, that ran out.
 func (d *Dispatcher) expire(ctx context.Context) {
-	every := 2 * d.cfg.Poll
-	for round := 0; d.rest(ctx, nil, every); round++ {
-		n, err := d.cfg.Store.Expire(ctx, d.cfg.LookIn)
-		if err != nil {
-			d.warn(ctx, "claims not ended", err)
-			continue
-		}
-		d.metrics.expired.Add(float64(n))
-		if round%8 != 0 {
-			continue
-		}
-		if n, err = d.cfg.Store.Lapse(ctx); err != nil {
-			d.warn(ctx, "late replies not given up", err)
-		} else if n > 0 {
-			d.log.Error("replies given up: too late", zap.Int("replies", n))
-		}
+	n, err := d.cfg.Store.Expire(ctx, d.cfg.LookIn)
+	if err != nil {
+		d.warn(ctx, "claims not ended", err)
+		return
+	}
+	d.metrics.expired.Add(float64(n))
+}
+
+// lapse gives up replies that are too old.
+func (d *Dispatcher) lapse(ctx context.Context) {
+	n, err := d.cfg.Store.Lapse(ctx)
+	if err != nil {
+		d.warn(ctx, "late replies not given up", err)
+	} else if n > 0 {
+		d.log.Error("replies given up: too late", zap.Int("replies", n))
 	}
 }
 
-// rest waits for a kick or about d; false when ctx ended.
-func (d *Dispatcher) rest(ctx context.Context, kick <-chan struct{}, about time.Duration) bool {
+// rest waits about d; false when ctx ended.
+func (d *Dispatcher) rest(ctx context.Context, about time.Duration) bool {
 	t := time.NewTimer(about*3/4 + rand.N(about/2+1))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-kick:
 	case <-t.C:
 	}
 	return ctx.Err() == nil
