@@ -9,7 +9,6 @@ const (
 	FailDelivered     = "deliver.routed"   // intake: the actor has acknowledged a record, its offset is not marked
 	FailDecided       = "commit.decided"   // actor: it has decided, nothing is written
 	FailCommitted     = "commit.done"      // actor: the commit is durable, its effects have not begun and nobody has an answer
-	FailStepReported  = "turn.step"        // actor: a step's result is back, its commit has not begun
 	FailTurnReported  = "turn.outcome"     // actor: a turn's outcome is back, its commit has not begun
 	FailTurnCommitted = "turn.committed"   // actor: the turn and its reply are durable, its effects have not begun
 	FailStepBegins    = "step.begins"      // agent: a model or tool call is decided and not begun
@@ -22,6 +21,6 @@ const (
 
 // Failpoints lists all of them.
 var Failpoints = []string{
-	FailDecoded, FailPublished, FailFetched, FailDelivered, FailDecided, FailCommitted, FailStepReported, FailTurnReported, FailTurnCommitted,
+	FailDecoded, FailPublished, FailFetched, FailDelivered, FailDecided, FailCommitted, FailTurnReported, FailTurnCommitted,
 	FailStepBegins, FailStepMade, FailStepRecorded, FailClaimed, FailSent, FailLookedUp,
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func TestSettingsOfFailpointsAreRead(t *testing.T) {
-	points, err := parseFailpoints("accept.decoded=kill, send.sent=sleep:2s@3 ,step.made=panic~0.25,turn.step=exit", "d")
+	points, err := parseFailpoints("accept.decoded=kill, send.sent=sleep:2s@3 ,step.made=panic~0.25,turn.outcome=exit", "d")
 	require.NoError(t, err)
 	require.Len(t, points, 4)
 	require.Equal(t, "kill", points[FailDecoded].action)
@@ -24,7 +24,7 @@ func TestSettingsOfFailpointsAreRead(t *testing.T) {
 	require.Equal(t, 2*time.Second, points[FailSent].wait)
 	require.EqualValues(t, 3, points[FailSent].nth)
 	require.Equal(t, 0.25, points[FailStepMade].chance)
-	require.Equal(t, "exit", points[FailStepReported].action)
+	require.Equal(t, "exit", points[FailTurnReported].action)
 	require.NoError(t, CheckFailpoints("", ""), "none are none")
 }
 
