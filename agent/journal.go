@@ -41,6 +41,7 @@ func (j *journal) do(ctx context.Context, kind, name string, request any, result
 		j.replay()
 		return nil
 	}
+	support.Failpoint(support.FailStepBegins)
 	step, err := run()
 	if err != nil {
 		return err
@@ -52,9 +53,11 @@ func (j *journal) do(ctx context.Context, kind, name string, request any, result
 	if step.Result, err = json.Marshal(result); err != nil {
 		return fmt.Errorf("journal step %d: write its result: %w", step.Step, err)
 	}
+	support.Failpoint(support.FailStepMade)
 	if err := j.record(ctx, step); err != nil {
 		return &recordError{err}
 	}
+	support.Failpoint(support.FailStepRecorded)
 	j.taken++
 	return nil
 }

@@ -152,6 +152,7 @@ func (a *Actor) Posted(ctx context.Context, msg any) {
 // is as it was, so that it still holds.
 func (a *Actor) back(ctx context.Context, m posted) {
 	if m.reply == nil {
+		support.Failpoint(support.FailTurnReported)
 		a.ended(m.run)
 	}
 	_, err := a.handle(ctx, m.act)

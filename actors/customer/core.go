@@ -169,11 +169,13 @@ func (c *core) try(ctx context.Context, act Act, mute bool) (any, []Effect, erro
 		c.state = d.Next
 		return d.Answer, d.Effects, nil
 	}
+	support.Failpoint(support.FailDecided)
 	done, err := c.cfg.Store.Commit(ctx, *d.Commit)
 	c.cfg.metrics.commit(err)
 	if err != nil {
 		return c.refused(ctx, act, mute, err)
 	}
+	support.Failpoint(support.FailCommitted)
 	c.state = d.Next
 	c.state.Version = done.Version
 	c.sync(done.Now)
@@ -186,6 +188,7 @@ func (c *core) try(ctx context.Context, act Act, mute bool) (any, []Effect, erro
 func (c *core) report(done *support.Commit) {
 	for _, t := range done.Turns {
 		if t.State != support.TurnClaimed {
+			support.Failpoint(support.FailTurnCommitted)
 			c.cfg.metrics.turns.WithLabelValues(string(t.State), string(t.Outcome)).Inc()
 		}
 	}

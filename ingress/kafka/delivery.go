@@ -37,6 +37,7 @@ func (p *partition) handle(r record) bool {
 		err := p.through(func() error { return p.route(in) })
 		switch {
 		case err == nil:
+			support.Failpoint(support.FailDelivered)
 			p.count("routed")
 			return true
 		case p.waiting.Err() != nil:
@@ -94,6 +95,7 @@ func (p *partition) route(in support.Inbound) error {
 	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.Timeout)
 	defer cancel()
 	start := time.Now()
+	support.Failpoint(support.FailFetched)
 	err := p.cfg.Router.Route(ctx, in)
 	p.metrics.route.Observe(time.Since(start).Seconds())
 	return err

@@ -119,10 +119,12 @@ func (s *Server) whatsApp(c *fiber.Ctx) error {
 		return err
 	}
 	for _, in := range messages {
+		support.Failpoint(support.FailDecoded)
 		if err := s.cfg.Publisher.Publish(s.ctx, in); err != nil {
 			s.cfg.Log.Warn("message not accepted", zap.String("message_id", in.ExternalID), zap.Error(err))
 			return unavailable(err)
 		}
+		support.Failpoint(support.FailPublished)
 		s.metrics.accepted.WithLabelValues(string(in.Channel)).Inc()
 		s.cfg.Log.Info("message accepted", zap.String("event_type", "accepted"), zap.String("channel", string(in.Channel)),
 			zap.String("message_id", in.ExternalID), zap.String("idempotency_token", printable(c.Get("I-Twilio-Idempotency-Token"))))
