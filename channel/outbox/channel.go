@@ -127,9 +127,7 @@ func notTried(why string) error { return &support.SendError{Code: why} }
 // send sends one claimed reply and settles it.
 func (c *channel) send(ctx context.Context, o support.Outbound, began time.Time) {
 	support.Failpoint(support.FailClaimed)
-	support.Failpoint(support.FailClaimed)
 	id, err := c.attempt(ctx, o, began)
-	support.Failpoint(support.FailSent)
 	support.Failpoint(support.FailSent)
 	s := AfterSend(o, id, err, c.waits(o, err))
 	if !written(err) && ctx.Err() != nil && s.To == support.OutPending {
@@ -179,7 +177,6 @@ func (c *channel) lookup(ctx context.Context, o support.Outbound, began time.Tim
 		cancel()
 		done(vendorError(err))
 	}
-	support.Failpoint(support.FailLookedUp)
 	support.Failpoint(support.FailLookedUp)
 	most, ok := c.cfg.MaxResends[c.name]
 	if !ok {
