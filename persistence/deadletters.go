@@ -126,6 +126,14 @@ func scanLetter(row pgx.CollectableRow) (l support.DeadLetter, err error) {
 // again after 2 s, doubling to 5 minutes. It reports whether there was one.
 func (d *DeadLetters) RetryParked(ctx context.Context, topics []string,
 	try func(context.Context, support.DeadLetter) (support.DeadLetterState, error)) (found bool, err error) {
+	// mostly there is none, and no transaction is needed to learn that
+	var due bool
+	if err := d.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM dead_letters WHERE state = 'parked' AND topic = ANY ($1) AND next_at <= now())`, topics).Scan(&due); err != nil {
+		return false, fmt.Errorf("replay a parked letter: %w", unavailable(err))
+	}
+	if !due {
+		return false, nil
+	}
 	err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		l, err := headLetter(ctx, tx, topics)
 		if errors.Is(err, pgx.ErrNoRows) {

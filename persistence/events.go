@@ -21,6 +21,14 @@ func NewEvents(pool *pgxpool.Pool) *Events { return &Events{pool: pool} }
 // time has any, so that a customer's events stay in order; others get none. An
 // event may be published twice, never not at all. It returns how many there were.
 func (e *Events) RelayEvents(ctx context.Context, limit int, publish func(context.Context, []support.StoredEvent) error) (n int, err error) {
+	// mostly there is nothing, and no transaction is needed to learn that
+	var any bool
+	if err := e.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM events WHERE published_at IS NULL)`).Scan(&any); err != nil {
+		return 0, fmt.Errorf("relay events: %w", unavailable(err))
+	}
+	if !any {
+		return 0, nil
+	}
 	err = pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
 		var mine bool
 		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock(hashtext('fte.events.relay'))`).Scan(&mine); err != nil || !mine {
