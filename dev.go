@@ -110,7 +110,8 @@ type dev struct {
 	dead     []persistence.Member            // members of an earlier run
 
 	stopping atomic.Bool
-	wasReady bool // of the supervising goroutine
+	moved    chan struct{} // of one place: a process ended or was started again; never closed
+	wasReady bool          // of the supervising goroutine
 }
 
 // resetDev removes DIR's state, but only of a folder that is ours and not in use.
@@ -159,7 +160,7 @@ func openDev(o devOptions) (*dev, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &dev{devOptions: o, lock: lock, started: time.Now()}
+	d := &dev{devOptions: o, lock: lock, started: time.Now(), moved: make(chan struct{}, 1)}
 	for _, sub := range []string{"log", "sim", "keys", "kafka"} {
 		if err := os.MkdirAll(filepath.Join(o.dir, sub), 0o700); err != nil {
 			lock.Close()

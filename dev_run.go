@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -200,6 +201,7 @@ func (d *dev) ended(c *child, err error) {
 	if d.stopping.Load() {
 		return
 	}
+	d.look()
 	d.log.Warn("ended", zap.String("process", c.name), zap.Error(err))
 	if !d.restart {
 		return
@@ -211,7 +213,16 @@ func (d *dev) ended(c *child, err error) {
 		if err := c.start(d.ended); err != nil {
 			d.log.Error("start again", zap.String("process", c.name), zap.Error(err))
 		}
+		d.look()
 	})
+}
+
+// look has dev.json brought up to date now.
+func (d *dev) look() {
+	select {
+	case d.moved <- struct{}{}:
+	default:
+	}
 }
 
 // keepPostgres starts the embedded server again when it died, on its old port.
@@ -239,6 +250,7 @@ func (d *dev) keepPostgres(ctx context.Context) {
 			}
 			server = next
 			d.postgres.Store(server)
+			d.look()
 		}
 	}
 }
@@ -254,6 +266,7 @@ func (d *dev) supervise(ctx context.Context, out io.Writer) error {
 	go d.keepPostgres(ctx)
 	members := persistence.NewMembers(pool)
 	var last devJSON
+	pause := 200 * time.Millisecond
 	giveUp := time.Now().Add(startWithin)
 	for {
 		if now, err := d.describe(ctx, members); err == nil && !reflect.DeepEqual(now, last) {
@@ -272,6 +285,11 @@ func (d *dev) supervise(ctx context.Context, out io.Writer) error {
 		} else if err != nil && ctx.Err() == nil {
 			d.log.Warn("read the membership", zap.Error(err))
 		}
+		if last.settled() {
+			pause = 900 * time.Millisecond // the pool pings what rested for a second; ends and starts are seen at once
+		} else {
+			pause = 200 * time.Millisecond
+		}
 		if !last.Ready && time.Now().After(giveUp) {
 			return fmt.Errorf("wait for all processes to become active: not within %v; their logs are in %s", startWithin, filepath.Join(d.dir, "log"))
 		}
@@ -279,9 +297,15 @@ func (d *dev) supervise(ctx context.Context, out io.Writer) error {
 		case <-ctx.Done():
 			d.progress("draining")
 			return nil
-		case <-time.After(200 * time.Millisecond):
+		case <-d.moved:
+		case <-time.After(pause):
 		}
 	}
+}
+
+// settled says whether every process runs and is active.
+func (j devJSON) settled() bool {
+	return j.Ready && !slices.ContainsFunc(j.Members, func(m devMember) bool { return m.PID == 0 || m.State != cluster.StateActive })
 }
 
 // describe is the ready line as of now. Ready stays true once it was.
