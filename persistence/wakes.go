@@ -26,19 +26,19 @@ const unhandled = `state IN ('failed', 'undelivered', 'dead') AND NOT handled`
 const dueSQL = `
 WITH found AS MATERIALIZED (
   SELECT customer_id, due FROM wakes WHERE due <= now() ORDER BY due LIMIT $1 FOR UPDATE SKIP LOCKED
+), failed AS MATERIALIZED ( -- one pass over what failed; none where enough is due
+  SELECT DISTINCT o.customer_id, w.customer_id IS NULL AS untimed FROM outbox o LEFT JOIN wakes w USING (customer_id)
+  WHERE ` + unhandled + ` AND (w.customer_id IS NULL OR w.tries = 0 AND w.due > now())
+  LIMIT $1 - (SELECT count(*) FROM found)
 ), moved AS MATERIALIZED (
-  SELECT w.customer_id, w.due FROM wakes w
-  WHERE w.due > now() AND w.tries = 0 AND w.customer_id IN (SELECT customer_id FROM outbox WHERE ` + unhandled + `)
-  LIMIT $1 - (SELECT count(*) FROM found) FOR UPDATE OF w SKIP LOCKED
+  SELECT w.customer_id, w.due FROM wakes w JOIN failed f USING (customer_id) WHERE w.tries = 0 AND w.due > now() FOR UPDATE OF w SKIP LOCKED
 ), pushed AS (
   UPDATE wakes w SET due = now() + least(10, 2 ^ least(w.tries, 4)) * interval '1 second', tries = w.tries + 1
   FROM (TABLE found UNION ALL TABLE moved) AS f WHERE w.customer_id = f.customer_id
   RETURNING w.customer_id, f.due
 ), missing AS ( -- of two sweepers one inserts; in order, so that neither waits for the other
   INSERT INTO wakes (customer_id, due, tries)
-  SELECT DISTINCT o.customer_id, now() + interval '1 second', 1 FROM outbox o
-  WHERE ` + unhandled + ` AND NOT EXISTS (SELECT FROM wakes w WHERE w.customer_id = o.customer_id)
-  ORDER BY o.customer_id LIMIT $1 - (SELECT count(*) FROM found) - (SELECT count(*) FROM moved)
+  SELECT customer_id, now() + interval '1 second', 1 FROM failed WHERE untimed ORDER BY customer_id
   ON CONFLICT DO NOTHING
   RETURNING customer_id, due
 )
