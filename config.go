@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"fte/support"
 )
 
 // Config is every setting of `fte serve`, read from the environment and checked
@@ -51,12 +53,14 @@ type Config struct {
 	AllowedLinks   []string `env:"FTE_ALLOWED_LINKS" envDefault:"fieldnote.example,help.fieldnote.example" what:"hosts that answers may link to"`
 	InsecureVendor bool     `env:"FTE_ALLOW_INSECURE_UPSTREAMS" what:"true lets vendors be plain http on this machine; refused in production"`
 
-	RateLimits  string        `env:"FTE_RATE_LIMITS" envDefault:"on" what:"on or off; off is refused in production"`
-	ClockOffset time.Duration `env:"FTE_CLOCK_OFFSET" what:"shifts this process's clock; refused in production"`
-	TimeScale   float64       `env:"FTE_TIME_SCALE" envDefault:"1" what:"shortens the waits for vendors, above 0 to 1; other than 1 is refused in production"`
-	SOCKS5      string        `env:"FTE_SOCKS5" what:"host:port of a SOCKS5 proxy for every outgoing connection"`
-	DevDir      string        `env:"FTE_DEV_DIR" what:"set by fte dev: its folder; refused in production"`
-	LogLevel    string        `env:"FTE_LOG_LEVEL" envDefault:"info" what:"debug, info, warn or error"`
+	RateLimits   string        `env:"FTE_RATE_LIMITS" envDefault:"on" what:"on or off; off is refused in production"`
+	ClockOffset  time.Duration `env:"FTE_CLOCK_OFFSET" what:"shifts this process's clock; refused in production"`
+	TimeScale    float64       `env:"FTE_TIME_SCALE" envDefault:"1" what:"shortens the waits for vendors, above 0 to 1; other than 1 is refused in production"`
+	SOCKS5       string        `env:"FTE_SOCKS5" what:"host:port of a SOCKS5 proxy for every outgoing connection"`
+	Failpoints   string        `env:"FTE_FAILPOINTS" what:"where this process dies, in a build with -tags failpoint: name=kill|exit|panic|sleep:2s[@nth hit|~probability],…; refused in production"`
+	FailpointDir string        `env:"FTE_FAILPOINT_DIR" what:"folder for the evidence of failpoints"`
+	DevDir       string        `env:"FTE_DEV_DIR" what:"set by fte dev: its folder; refused in production"`
+	LogLevel     string        `env:"FTE_LOG_LEVEL" envDefault:"info" what:"debug, info, warn or error"`
 
 	Roles []string `env:"-"`
 }
@@ -168,9 +172,12 @@ func (c Config) validate() (errs []error) {
 	if (c.has("console") || c.DevDir != "") && len(c.OperatorToken) < 32 {
 		bad("FTE_OPERATOR_TOKEN", "must have 32 characters or more")
 	}
+	if err := support.CheckFailpoints(c.Failpoints, c.FailpointDir); err != nil {
+		bad("FTE_FAILPOINTS", "%w", err)
+	}
 	if c.production() {
 		for name, set := range map[string]bool{"FTE_ALLOW_INSECURE_UPSTREAMS": c.InsecureVendor, "FTE_RATE_LIMITS=off": c.RateLimits == "off",
-			"FTE_CLOCK_OFFSET": c.ClockOffset != 0, "FTE_TIME_SCALE": c.TimeScale != 1, "FTE_DEV_DIR": c.DevDir != ""} {
+			"FTE_CLOCK_OFFSET": c.ClockOffset != 0, "FTE_TIME_SCALE": c.TimeScale != 1, "FTE_DEV_DIR": c.DevDir != "", "FTE_FAILPOINTS": c.Failpoints != ""} {
 			if set {
 				bad(name, "is refused in production")
 			}

@@ -58,7 +58,7 @@ func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
 }
 
 func TestProductionRefusesWhatIsForDevelopment(t *testing.T) {
-	for name, value := range map[string]string{"FTE_ALLOW_INSECURE_UPSTREAMS": "true", "FTE_RATE_LIMITS": "off", "FTE_CLOCK_OFFSET": "5m", "FTE_TIME_SCALE": "0.5", "FTE_DEV_DIR": "x"} {
+	for name, value := range map[string]string{"FTE_ALLOW_INSECURE_UPSTREAMS": "true", "FTE_RATE_LIMITS": "off", "FTE_CLOCK_OFFSET": "5m", "FTE_TIME_SCALE": "0.5", "FTE_DEV_DIR": "x", "FTE_FAILPOINTS": "send.sent=kill"} {
 		t.Run(name, func(t *testing.T) {
 			env := good()
 			delete(env, "FTE_ENV") // production is what is assumed when nothing is said
@@ -68,6 +68,7 @@ func TestProductionRefusesWhatIsForDevelopment(t *testing.T) {
 			t.Setenv(name, value)
 			_, err = loadConfig(allRoles)
 			require.ErrorContains(t, err, name)
+			require.ErrorContains(t, err, "is refused in production")
 		})
 	}
 }
