@@ -53,15 +53,15 @@ SELECT 'recent', ` + messageMeta + `, NULL, m.subject, m.body, m.envelope
 FROM messages m WHERE m.customer_id = $1 AND m.seq > (SELECT last_seq FROM c) - $2::bigint
 UNION ALL
 SELECT 'waiting', ` + messageMeta + `, NULL, m.subject, m.body, m.envelope
-FROM messages m
-WHERE m.customer_id = $1 AND m.seq = ANY ((SELECT waiting FROM c)::bigint[])
-AND m.seq NOT IN (SELECT unnest(inputs) FROM turns WHERE inputs_of <> customer_id AND inputs_of = $1)
+-- OFFSET 0: one by one by key, whatever the plan thinks of how many there are.
+FROM c, unnest(c.waiting) AS w (seq), LATERAL (SELECT * FROM messages m WHERE m.customer_id = $1 AND m.seq = w.seq OFFSET 0) AS m
+WHERE m.seq NOT IN (SELECT unnest(inputs) FROM turns WHERE inputs_of <> customer_id AND inputs_of = $1)
 UNION ALL
 SELECT 'turn', row_to_json(t), NULL, NULL, NULL, NULL FROM t
 UNION ALL
 SELECT 'step', (SELECT row_to_json(r) FROM (SELECT s.turn, s.step, s.kind, s.name, s.tokens_in, s.tokens_out, s.cost_microusd) AS r),
        s.request, s.result, NULL, NULL
-FROM turn_steps s WHERE s.customer_id = $1 AND s.turn = ANY (ARRAY(SELECT turn FROM t))
+FROM t, LATERAL (SELECT * FROM turn_steps s WHERE s.customer_id = $1 AND s.turn = t.turn OFFSET 0) AS s
 UNION ALL
 SELECT 'unfinished', ` + outboxMeta + `, o."to", m.subject, m.body, m.envelope
 FROM outbox o JOIN messages m USING (customer_id, seq) WHERE o.customer_id = $1 AND o.state IN ('pending', 'sending', 'unknown')
