@@ -121,8 +121,8 @@ func (r *Reads) Customers(ctx context.Context, q CustomerQuery) (Page[CustomerLi
 		args = append(args, strings.ToUpper(q.Q))
 	case q.Q != "":
 		id, err := uuid.Parse(q.Q)
-		if err != nil {
-			return Page[CustomerLine]{}, nil
+		if err != nil { // no customer's id: uuid.Nil is nobody's
+			id = uuid.Nil
 		}
 		where = `c.id = $3`
 		args = append(args, id.String())
