@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -93,20 +94,29 @@ func (b *backend) Members(ctx context.Context) (console.Document, error) {
 }
 
 func (b *backend) ChangeMember(ctx context.Context, id, what string, weight float64) error {
+	err := support.ErrNotFound
 	switch what {
 	case "drain":
-		return b.node.DrainMember(ctx, id)
+		err = b.node.DrainMember(ctx, id)
 	case "cordon", "uncordon":
-		return b.node.CordonMember(ctx, id, what == "cordon")
+		err = b.node.CordonMember(ctx, id, what == "cordon")
 	case "weight":
-		if weight < 0 {
-			return fmt.Errorf("weigh member %s: %w: weight is negative", id, support.ErrMalformed)
-		}
-		return b.node.WeighMember(ctx, id, weight)
+		err = b.node.WeighMember(ctx, id, weight)
 	case "evict":
-		return b.node.EvictMember(ctx, id, "an operator")
+		err = b.node.EvictMember(ctx, id, "an operator")
 	}
-	return support.ErrNotFound
+	if !errors.Is(err, cluster.ErrNoMember) {
+		return err
+	}
+	// A member that has ended is known, but nothing can be done with it.
+	if _, rows, listErr := b.leases.List(ctx, b.cluster, recentlyEnded); listErr == nil {
+		for _, m := range rows {
+			if m.ID == id {
+				return fmt.Errorf("%s member %s: %w: it is %s", what, id, support.ErrConflict, m.State)
+			}
+		}
+	}
+	return fmt.Errorf("%s member %s: %w", what, id, support.ErrNotFound)
 }
 
 func (b *backend) Customers(ctx context.Context, q console.Query) (console.Document, error) {
@@ -243,15 +253,27 @@ func (b *backend) Reply(ctx context.Context, id support.CustomerID, r console.Re
 	if ch == "" {
 		ch = support.WhatsApp
 	}
+	if r.Person == "" { // the one token's holder writes for whoever holds the customer
+		c, err := b.reads.Customer(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if r.Person = c.HeldBy; r.Person == "" {
+			r.Person = byOperator
+		}
+	}
 	return b.client.Reply(ctx, id, customer.PersonReply{Person: r.Person, Text: r.Text, Units: b.units(ch, r.Text), Key: r.Key, Channel: r.Channel, Ticket: r.Ticket})
 }
 
-func (b *backend) Undo(ctx context.Context, id support.CustomerID, key string) error {
+func (b *backend) Undo(ctx context.Context, id support.CustomerID, key string) (console.Document, error) {
 	whose, seq, err := support.ParseKey(key)
 	if err != nil || whose != id {
-		return fmt.Errorf("undo reply %s: %w: it is no reply key of this customer", key, support.ErrMalformed)
+		return nil, fmt.Errorf("undo reply %s: %w: it is no reply key of this customer", key, support.ErrMalformed)
 	}
-	return b.client.Undo(ctx, id, seq)
+	if err := b.client.Undo(ctx, id, seq); err != nil {
+		return nil, err
+	}
+	return object{"key": key, "state": support.OutCancelled}, nil
 }
 
 func (b *backend) Release(ctx context.Context, id support.CustomerID, answerHeld bool) error {

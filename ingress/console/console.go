@@ -40,7 +40,7 @@ type Query struct {
 
 // Reply is a person's reply.
 type Reply struct {
-	Person  string          `json:"person"`
+	Person  string          `json:"person"` // empty: whoever holds the customer
 	Text    string          `json:"text"`
 	Channel support.Channel `json:"channel"`
 	Ticket  string          `json:"ticket_id"`
@@ -64,7 +64,7 @@ type Backend interface {
 
 	TakeOver(ctx context.Context, id support.CustomerID, person string) (Document, error)
 	Reply(ctx context.Context, id support.CustomerID, r Reply) (Document, error)
-	Undo(ctx context.Context, id support.CustomerID, key string) error
+	Undo(ctx context.Context, id support.CustomerID, key string) (Document, error)
 	Release(ctx context.Context, id support.CustomerID, answerHeld bool) error
 	Resolve(ctx context.Context, id support.CustomerID, ticket, note string) error
 
@@ -212,7 +212,10 @@ func body(r *http.Request, out any) error {
 	}
 	d := json.NewDecoder(strings.NewReader(string(b)))
 	d.DisallowUnknownFields()
-	if err := d.Decode(out); err != nil {
+	var wrong *json.UnmarshalTypeError
+	if err := d.Decode(out); errors.As(err, &wrong) && wrong.Field != "" {
+		return fmt.Errorf("read the body: %w: %s cannot be a %s", support.ErrMalformed, strings.Trim(wrong.Field, "."), wrong.Value)
+	} else if err != nil {
 		return fmt.Errorf("read the body: %w: %v", support.ErrMalformed, err)
 	}
 	if d.More() {

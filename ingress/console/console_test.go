@@ -74,8 +74,8 @@ func (b *recorder) TakeOver(_ context.Context, _ support.CustomerID, p string) (
 func (b *recorder) Reply(_ context.Context, _ support.CustomerID, r Reply) (Document, error) {
 	return b.note("reply %s %s %s", r.Person, r.Text, r.Key)
 }
-func (b *recorder) Undo(_ context.Context, _ support.CustomerID, k string) error {
-	return b.only("undo %s", k)
+func (b *recorder) Undo(_ context.Context, _ support.CustomerID, k string) (Document, error) {
+	return b.note("undo %s", k)
 }
 func (b *recorder) Release(_ context.Context, _ support.CustomerID, answer bool) error {
 	return b.only("release %v", answer)
@@ -122,8 +122,9 @@ func TestRoutes(t *testing.T) {
 		"message":            {"GET", "/api/v1/messages?channel=whatsapp&external_id=SM1", "", nil, "message whatsapp SM1", 200},
 		"tickets":            {"GET", "/api/v1/tickets?status=escalated", "", nil, "tickets escalated ", 200},
 		"take over":          {"POST", "/api/v1/customers/" + id + "/takeover", `{"person":"Ada"}`, nil, "takeover Ada", 200},
-		"reply":              {"POST", "/api/v1/customers/" + id + "/reply", `{"text":"hi"}`, []string{"Idempotency-Key", key}, "reply operator hi " + key, 200},
-		"undo":               {"DELETE", "/api/v1/customers/" + id + "/reply/" + id + ":4", "", nil, "undo " + id + ":4", 204},
+		"reply":              {"POST", "/api/v1/customers/" + id + "/reply", `{"text":"hi"}`, []string{"Idempotency-Key", key}, "reply  hi " + key, 200},
+		"reply by name":      {"POST", "/api/v1/customers/" + id + "/reply", `{"text":"hi","person":"Ada"}`, []string{"Idempotency-Key", key}, "reply Ada hi " + key, 200},
+		"undo":               {"DELETE", "/api/v1/customers/" + id + "/reply/" + id + ":4", "", nil, "undo " + id + ":4", 200},
 		"release":            {"POST", "/api/v1/customers/" + id + "/release", `{"answer_held":false}`, nil, "release false", 204},
 		"resolve":            {"POST", "/api/v1/customers/" + id + "/resolve", `{"ticket_id":"t","note":"n"}`, nil, "resolve t n", 204},
 		"replay":             {"POST", "/api/v1/dlq/x/replay", "", nil, "replay x", 204},
@@ -159,6 +160,10 @@ func TestRefusals(t *testing.T) {
 		"nobody takes over":            {"POST", customer + "/takeover", `{"person":" "}`, nil, 400},
 		"too large":                    {"POST", customer + "/takeover", strings.Repeat(" ", maxBody+1), nil, 413},
 		"reply without key":            {"POST", customer + "/reply", `{"text":"hi"}`, nil, 400},
+		"weight is missing":            {"POST", "/api/v1/members/abc/weight", ``, nil, 400},
+		"weight of nothing":            {"POST", "/api/v1/members/abc/weight", `{"weight":0}`, nil, 400},
+		"weight beyond measure":        {"POST", "/api/v1/members/abc/weight", `{"weight":1e308}`, nil, 400},
+		"no such channel":              {"GET", "/api/v1/messages?channel=pigeon&external_id=x", ``, nil, 400},
 		"empty reply":                  {"POST", customer + "/reply", `{"text":" "}`, []string{"Idempotency-Key", key}, 400},
 		"release that does not choose": {"POST", customer + "/release", `{}`, nil, 400},
 		"resolve without ticket":       {"POST", customer + "/resolve", `{"note":"n"}`, nil, 400},

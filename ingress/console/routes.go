@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"fte/support"
 )
+
+// maxWeight is the largest share of customers relative to other members.
+const maxWeight = 1000
 
 func (a *api) routes() {
 	b := a.Backend
@@ -20,6 +24,9 @@ func (a *api) routes() {
 			}
 			if err := body(r, &in); err != nil {
 				return nil, err
+			}
+			if what == "weight" && (in.Weight <= 0 || in.Weight > maxWeight) {
+				return nil, fmt.Errorf("read the body: %w: weight must be above 0 and at most %d; cordon takes a member's customers away", support.ErrMalformed, maxWeight)
 			}
 			return nil, b.ChangeMember(r.Context(), r.PathValue("id"), what, in.Weight)
 		})
@@ -45,7 +52,7 @@ func (a *api) routes() {
 	a.customer("POST", "/takeover", a.takeOver)
 	a.customer("POST", "/reply", a.reply)
 	a.customer("DELETE", "/reply/{key}", func(r *http.Request, id support.CustomerID) (Document, error) {
-		return nil, b.Undo(r.Context(), id, r.PathValue("key"))
+		return b.Undo(r.Context(), id, r.PathValue("key"))
 	})
 	a.customer("POST", "/release", a.release)
 	a.customer("POST", "/resolve", a.resolve)
@@ -84,8 +91,8 @@ func (a *api) customer(method, path string, do func(*http.Request, support.Custo
 func (a *api) message(r *http.Request) (Document, error) {
 	values := r.URL.Query()
 	ch, id := support.Channel(values.Get("channel")), values.Get("external_id")
-	if ch == "" || id == "" {
-		return nil, fmt.Errorf("read the query: %w: channel and external_id are required", support.ErrMalformed)
+	if !slices.Contains(support.Channels, ch) || id == "" {
+		return nil, fmt.Errorf("read the query: %w: channel (email, whatsapp or webform) and external_id are required", support.ErrMalformed)
 	}
 	return a.Backend.Message(r.Context(), ch, id)
 }
@@ -103,12 +110,8 @@ func (a *api) takeOver(r *http.Request, id support.CustomerID) (Document, error)
 	return a.Backend.TakeOver(r.Context(), id, in.Person)
 }
 
-// operator is who replies where the request names nobody: the holder of the one
-// operator token.
-const operator = "operator"
-
 func (a *api) reply(r *http.Request, id support.CustomerID) (Document, error) {
-	in := Reply{Person: operator}
+	var in Reply
 	if err := body(r, &in); err != nil {
 		return nil, err
 	}
@@ -119,8 +122,10 @@ func (a *api) reply(r *http.Request, id support.CustomerID) (Document, error) {
 	case strings.TrimSpace(in.Text) == "":
 		return nil, fmt.Errorf("read the body: %w: text is empty", support.ErrMalformed)
 	}
-	if err := person(in.Person); err != nil {
-		return nil, err
+	if in.Person != "" {
+		if err := person(in.Person); err != nil {
+			return nil, err
+		}
 	}
 	return a.Backend.Reply(r.Context(), id, in)
 }
