@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -74,10 +75,11 @@ func loadConfig(roles []string) (Config, error) {
 	var errs []error
 	if err := env.Parse(&c); err != nil {
 		var all env.AggregateError
-		if errors.As(err, &all) {
-			errs = append(errs, all.Errors...)
-		} else {
-			errs = append(errs, err)
+		if !errors.As(err, &all) {
+			all.Errors = []error{err}
+		}
+		for _, err := range all.Errors {
+			errs = append(errs, unreadable(err))
 		}
 	}
 	c.Roles = roles
@@ -88,6 +90,18 @@ func loadConfig(roles []string) (Config, error) {
 		return Config{}, fmt.Errorf("read the settings: %s", strings.Join(strings.Split(err.Error(), "\n"), "; "))
 	}
 	return c, nil
+}
+
+// unreadable names the variable of a value that could not be parsed, where the
+// library names our field.
+func unreadable(err error) error {
+	var bad env.ParseError
+	if errors.As(err, &bad) {
+		if f, ok := reflect.TypeFor[Config]().FieldByName(bad.Name); ok {
+			return fmt.Errorf("%s: cannot be read as %s: %w", f.Tag.Get("env"), bad.Type, bad.Err)
+		}
+	}
+	return err
 }
 
 // validate names every bad setting.

@@ -49,8 +49,8 @@ func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
 	})
 	_, err := loadConfig([]string{"webhook", "console", "cook"})
 	require.Error(t, err)
-	for _, name := range []string{"FTE_ENV", "DATABASE_URL", "KAFKA_BROKERS", "FTE_WEIGHT", "DatabaseConns", "FTE_TIME_SCALE", "FTE_RATE_LIMITS", "FTE_LOG_LEVEL", "FTE_MODEL",
-		"TWILIO_WHATSAPP_NUMBER", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "FTE_OPERATOR_TOKEN", "FTE_PUBLIC_URL", "FTE_LISTEN", "FTE_DRAIN_TIMEOUT", "ClockOffset",
+	for _, name := range []string{"FTE_ENV", "DATABASE_URL", "KAFKA_BROKERS", "FTE_WEIGHT", "FTE_DATABASE_CONNS", "FTE_TIME_SCALE", "FTE_RATE_LIMITS", "FTE_LOG_LEVEL", "FTE_MODEL",
+		"TWILIO_WHATSAPP_NUMBER", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "FTE_OPERATOR_TOKEN", "FTE_PUBLIC_URL", "FTE_LISTEN", "FTE_DRAIN_TIMEOUT", "FTE_CLOCK_OFFSET",
 		"FTE_KEYS", "FTE_TLS_CA", `"cook"`} {
 		require.ErrorContains(t, err, name)
 	}
