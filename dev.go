@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -101,6 +102,7 @@ type dev struct {
 	token    string
 	twilio   string // auth token of the simulated vendor, made per folder
 	started  time.Time
+	edges    []string // addresses of the API processes
 
 	engine   embedded.Config
 	postgres atomic.Pointer[embedded.Server] // nil with DATABASE_URL
@@ -243,20 +245,72 @@ func (d *dev) run(ctx context.Context, out io.Writer) error {
 }
 
 // checkPorts refuses a taken port before anything is started, naming its flag.
-// A port of 0 is replaced by a free one.
+// A port of 0 is replaced by a free one. The first API process has -http's
+// address, the others the following ports, the simulators' left out.
 func (d *dev) checkPorts() error {
-	for _, p := range []struct {
-		flag string
-		addr *string
-	}{{"-http", &d.http}, {"-sim", &d.sim}} {
-		l, err := net.Listen("tcp", *p.addr)
-		if err != nil {
-			return fmt.Errorf("listen for %s %s: %w; choose another address with %s", p.flag, *p.addr, errors.Unwrap(err), p.flag)
+	var open []net.Listener
+	defer func() {
+		for _, l := range open {
+			l.Close()
 		}
-		*p.addr = l.Addr().String()
-		l.Close()
+	}()
+	take := func(flag, addr string) (string, error) {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return "", fmt.Errorf("listen for %s %s: %w; choose another address with %s", flag, addr, reason(err), flag)
+		}
+		open = append(open, l)
+		return l.Addr().String(), nil
+	}
+	_, port, _ := net.SplitHostPort(d.http)
+	free := port == "0" || port == ""
+	var err error
+	if d.http, err = take("-http", d.http); err != nil {
+		return err
+	}
+	if d.sim, err = take("-sim", d.sim); err != nil {
+		return err
+	}
+	d.edges = []string{d.http}
+	for n := 1; len(d.edges) < d.apis; n++ {
+		next, err := following(d.http, n, free)
+		if err != nil {
+			return err
+		}
+		if next == d.sim {
+			continue
+		}
+		if next, err = take("-http", next); err != nil {
+			return err
+		}
+		d.edges = append(d.edges, next)
 	}
 	return nil
+}
+
+// reason is why listening failed, without the address, which our own words name.
+func reason(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// following is the address n ports after addr, or any free one.
+func following(addr string, n int, free bool) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", fmt.Errorf("read -http %s: %w", addr, err)
+	}
+	if free {
+		return net.JoinHostPort(host, "0"), nil
+	}
+	p, err := strconv.Atoi(port)
+	if err != nil {
+		return "", fmt.Errorf("read -http %s: %w", addr, err)
+	}
+	return net.JoinHostPort(host, strconv.Itoa(p+n)), nil
 }
 
 func (d *dev) startDatabase(ctx context.Context) error {

@@ -40,7 +40,8 @@ type devJSON struct {
 }
 
 // devMember is a node as the supervisor sees it; SystemID and what follows are
-// of the membership, empty while it has not joined.
+// of its latest generation in the membership (dead of a process that was
+// declared dead and does not know it yet), empty before the first has joined.
 type devMember struct {
 	Name       string   `json:"name"`
 	Kind       string   `json:"kind"`
@@ -123,11 +124,7 @@ func (d *dev) startNodes() error {
 	for i := range d.workers + d.apis {
 		name, kind, roles, listen := fmt.Sprintf("worker-%d", i+1), "worker", "intake,actors,outbox", "127.0.0.1:0"
 		if api := i - d.workers; api >= 0 {
-			name, kind, roles = fmt.Sprintf("api-%d", api+1), "api", "webhook,console"
-			var err error
-			if listen, err = following(d.http, api); err != nil {
-				return err
-			}
+			name, kind, roles, listen = fmt.Sprintf("api-%d", api+1), "api", "webhook,console", d.edges[api]
 		}
 		peer, err := keptAddress(filepath.Join(d.dir, "log", name+".address"))
 		if err != nil {
@@ -144,19 +141,6 @@ func (d *dev) startNodes() error {
 		}
 	}
 	return nil
-}
-
-// following is the address n ports after addr.
-func following(addr string, n int) (string, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "", fmt.Errorf("read -http %s: %w", addr, err)
-	}
-	p, err := net.LookupPort("tcp", port)
-	if err != nil {
-		return "", fmt.Errorf("read -http %s: %w", addr, err)
-	}
-	return net.JoinHostPort(host, fmt.Sprint(p+n)), nil
 }
 
 // keptAddress is a loopback address that stays the same over restarts while its
@@ -314,11 +298,13 @@ func (d *dev) describe(ctx context.Context, members *persistence.Members) (devJS
 	defer cancel()
 	j := devJSON{HTTP: "http://" + d.http, Sim: "http://" + d.sim, DatabaseURL: d.database, Kafka: d.brokers, OperatorToken: d.token, SiteKey: "dev",
 		Mailbox: devMailbox, WhatsAppNumber: devNumber, SupervisorPID: os.Getpid(), Ready: true}
-	_, rows, err := members.List(ctx, devCluster, 0)
+	_, rows, err := members.List(ctx, devCluster, recentlyEnded)
 	if err != nil {
 		return devJSON{}, err
 	}
-	apis := 0
+	for _, e := range d.edges {
+		j.APIs = append(j.APIs, "http://"+e)
+	}
 	for _, c := range d.nodes {
 		m := devMember{Name: c.name, Kind: c.kind, PID: c.pid()}
 		for _, r := range rows {
@@ -329,11 +315,6 @@ func (d *dev) describe(ctx context.Context, members *persistence.Members) (devJS
 		}
 		if m.State != cluster.StateActive {
 			j.Ready = d.wasReady
-		}
-		if c.kind == "api" {
-			addr, _ := following(d.http, apis)
-			j.APIs = append(j.APIs, "http://"+addr)
-			apis++
 		}
 		j.Members = append(j.Members, m)
 	}

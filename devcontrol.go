@@ -19,7 +19,15 @@ func devControl(dir, token string) http.Handler {
 		json.NewEncoder(w).Encode(object{"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail})
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /_dev/members/{name}/kill", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, http.StatusNotFound, "there is nothing at this path")
+	})
+	mux.HandleFunc("/_dev/members/{name}/kill", func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			refuse(w, http.StatusMethodNotAllowed, "this path takes POST only")
+			return
+		}
 		if !bearer(r, token) {
 			refuse(w, http.StatusUnauthorized, "the operator's bearer token is missing or wrong")
 			return

@@ -49,10 +49,11 @@ func main() {
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		usage(errs)
 		if len(args) == 0 {
+			usage(errs)
 			return 2
 		}
+		usage(out)
 		return 0
 	}
 	for _, c := range commands() {
@@ -60,19 +61,24 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 			continue
 		}
 		err := c.run(ctx, args[1:], out)
+		var help helpAsked
 		switch {
-		case err == nil, errors.Is(err, flag.ErrHelp):
+		case err == nil:
+			return 0
+		case errors.As(err, &help):
+			fmt.Fprintf(out, "usage: fte %s %s\n%s\n", c.name, c.args, c.what)
+			help.flags.SetOutput(out)
+			help.flags.PrintDefaults()
 			return 0
 		case errors.Is(err, errUsage):
-			fmt.Fprintf(errs, "fte %s: %v\nusage: fte %s %s\n", c.name, err, c.name, c.args)
+			fmt.Fprintf(errs, "fte %s: %v; usage: fte %s %s\n", c.name, err, c.name, c.args)
 			return 2
 		default:
 			fmt.Fprintf(errs, "fte %s: %s\n", c.name, strings.ReplaceAll(err.Error(), "\n", "; "))
 			return 1
 		}
 	}
-	fmt.Fprintf(errs, "fte: there is no command %q\n", args[0])
-	usage(errs)
+	fmt.Fprintf(errs, "fte: there is no command %q; usage: fte COMMAND, and fte help lists them\n", args[0])
 	return 2
 }
 
@@ -82,6 +88,11 @@ func usage(w io.Writer) {
 		fmt.Fprintf(w, "  %-8s %s\n           %s\n", c.name, c.what, c.args)
 	}
 }
+
+// helpAsked is returned for -h: run prints the command's flags.
+type helpAsked struct{ flags *flag.FlagSet }
+
+func (helpAsked) Error() string { return flag.ErrHelp.Error() }
 
 // flags makes a flag set whose errors are wrong use.
 func flags(name string) *flag.FlagSet {
@@ -94,11 +105,7 @@ func flags(name string) *flag.FlagSet {
 func parse(f *flag.FlagSet, args []string, most int) error {
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			if f.Usage == nil {
-				f.SetOutput(os.Stderr)
-				f.PrintDefaults()
-			}
-			return err
+			return helpAsked{f}
 		}
 		return fmt.Errorf("%w: %v", errUsage, err)
 	}

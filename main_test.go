@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -38,8 +39,27 @@ func TestWrongUseExitsTwo(t *testing.T) {
 			code, _, errs := fte(t, args...)
 			require.Equal(t, 2, code, errs)
 			require.Contains(t, errs, "usage")
+			if len(args) > 0 {
+				require.Equal(t, 1, strings.Count(errs, "\n"), "one line: %s", errs)
+			}
 		})
 	}
+}
+
+func TestHelpNamesEveryFlag(t *testing.T) {
+	for _, c := range commands() {
+		code, out, errs := fte(t, c.name, "-h")
+		require.Zero(t, code, c.name)
+		require.Empty(t, errs)
+		require.Contains(t, out, "usage: fte "+c.name)
+	}
+	_, out, _ := fte(t, "dev", "-h")
+	for _, flag := range []string{"-dir", "-http", "-sim", "-workers", "-apis", "-restart", "-model", "-reset"} {
+		require.Contains(t, out, "  "+flag)
+	}
+	code, out, _ := fte(t, "help")
+	require.Zero(t, code)
+	require.Contains(t, out, "members")
 }
 
 func TestFailureExitsOneWithOneLine(t *testing.T) {
@@ -65,6 +85,35 @@ func TestATakenPortNamesItsFlag(t *testing.T) {
 	code, _, errs := fte(t, "dev", "-dir", t.TempDir(), "-http", l.Addr().String())
 	require.Equal(t, 1, code)
 	require.Contains(t, errs, "-http "+l.Addr().String())
+}
+
+func TestAPIProcessesTakeFollowingPortsWithoutTheSimulators(t *testing.T) {
+	d := &dev{devOptions: devOptions{http: "127.0.0.1:0", sim: "127.0.0.1:0", apis: 3}}
+	require.NoError(t, d.checkPorts())
+	require.Len(t, d.edges, 3)
+	require.Equal(t, d.http, d.edges[0])
+	require.NotContains(t, d.edges, d.sim)
+
+	// Of three ports in a row the simulators have the second and a stranger the third.
+	var first, port int
+	var stranger net.Listener
+	require.Eventually(t, func() bool {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		first = l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		port = first + 2
+		stranger, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		return err == nil
+	}, 10*time.Second, time.Millisecond)
+	defer stranger.Close()
+	d = &dev{devOptions: devOptions{http: fmt.Sprintf("127.0.0.1:%d", first), sim: fmt.Sprintf("127.0.0.1:%d", first+1), apis: 2}}
+	err := d.checkPorts()
+	require.ErrorContains(t, err, "-http")
+	require.ErrorContains(t, err, fmt.Sprint(port))
+	stranger.Close()
+	require.NoError(t, d.checkPorts())
+	require.Equal(t, []string{d.http, fmt.Sprintf("127.0.0.1:%d", port)}, d.edges)
 }
 
 func TestTwoInOneFolder(t *testing.T) {
@@ -169,6 +218,7 @@ func TestDevControl(t *testing.T) {
 	}
 	require.Equal(t, 401, ask("/_dev/members/worker-1/kill", `{"signal":"KILL"}`, "wrong"))
 	require.Equal(t, 400, ask("/_dev/members/worker-1/kill", `{"signal":"HUP"}`, token))
+	require.Equal(t, 404, ask("/_dev/anything", ``, token))
 	require.Equal(t, 503, ask("/_dev/members/worker-1/kill", `{"signal":"KILL"}`, token), "no dev.json")
 	d := &dev{devOptions: devOptions{dir: dir}}
 	require.NoError(t, d.write(devJSON{Members: []devMember{{Name: "worker-1"}, {Name: "self", PID: os.Getpid()}}}))

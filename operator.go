@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +14,6 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -64,9 +64,9 @@ func (o *operator) call(ctx context.Context, method, path string, body, out any)
 	}
 	defer res.Body.Close()
 	if res.StatusCode >= 300 {
-		var p struct{ Title, Detail string }
+		p := struct{ Title, Detail string }{Title: http.StatusText(res.StatusCode)}
 		json.NewDecoder(io.LimitReader(res.Body, 1<<16)).Decode(&p)
-		return &statusError{status: res.StatusCode, text: strings.TrimSpace(p.Title + " " + p.Detail)}
+		return &statusError{status: res.StatusCode, text: cmp.Or(p.Detail, p.Title)}
 	}
 	if out == nil {
 		return nil
@@ -83,7 +83,7 @@ type statusError struct {
 	text   string
 }
 
-func (e *statusError) Error() string { return fmt.Sprintf("refused: %d %s", e.status, e.text) }
+func (e *statusError) Error() string { return fmt.Sprintf("refused with %d: %s", e.status, e.text) }
 
 // operatorCommand parses the flags that all commands on a running system share.
 func operatorCommand(name string, args []string, most int, more func(*flag.FlagSet)) (*operator, []string, error) {
@@ -107,91 +107,6 @@ func operatorCommand(name string, args []string, most int, more func(*flag.FlagS
 	}
 	o, err := findOperator(*dir)
 	return o, words, err
-}
-
-// member is what GET members says of one.
-type apiMember struct {
-	Name            string   `json:"name"`
-	Generation      int64    `json:"generation"`
-	SystemID        string   `json:"system_id"`
-	State           string   `json:"state"`
-	Address         string   `json:"address"`
-	Roles           []string `json:"roles"`
-	HeartbeatAgeMS  int64    `json:"heartbeat_age_ms"`
-	View            int64    `json:"view"`
-	ActiveCustomers *int     `json:"active_customers"`
-	EndedWhy        string   `json:"ended_why"`
-}
-
-func runMembers(ctx context.Context, args []string, out io.Writer) error {
-	var watch, asJSON bool
-	o, _, err := operatorCommand("members", args, 0, func(f *flag.FlagSet) {
-		f.BoolVar(&watch, "watch", false, "show every change until interrupted")
-		f.BoolVar(&asJSON, "json", false, "JSON")
-	})
-	if err != nil {
-		return err
-	}
-	last := ""
-	for {
-		var raw json.RawMessage
-		if err := o.call(ctx, http.MethodGet, "/members", nil, &raw); err != nil {
-			if !watch || ctx.Err() != nil {
-				if watch {
-					return nil
-				}
-				return err
-			}
-			fmt.Fprintln(os.Stderr, "fte members:", err)
-		} else {
-			text, err := membersText(raw, asJSON)
-			if err != nil {
-				return err
-			}
-			if stable := regexp.MustCompile(`\d+ms`).ReplaceAllString(text, ""); stable != last {
-				last = stable
-				fmt.Fprint(out, text)
-			}
-		}
-		if !watch {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
-}
-
-func membersText(raw json.RawMessage, asJSON bool) (string, error) {
-	var b strings.Builder
-	if asJSON {
-		var buf bytes.Buffer
-		if err := json.Indent(&buf, raw, "", " "); err != nil {
-			return "", err
-		}
-		return buf.String() + "\n", nil
-	}
-	var list struct {
-		Items []apiMember `json:"items"`
-		View  int64       `json:"view"`
-	}
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return "", fmt.Errorf("read the members: %w", err)
-	}
-	fmt.Fprintf(&b, "view %d\n", list.View)
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tGEN\tSTATE\tADDRESS\tROLES\tHEARTBEAT\tVIEW\tCUSTOMERS\tSYSTEM ID\tENDED")
-	for _, m := range list.Items {
-		active := "-"
-		if m.ActiveCustomers != nil {
-			active = fmt.Sprint(*m.ActiveCustomers)
-		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%dms\t%d\t%s\t%s\t%s\n", m.Name, m.Generation, m.State, m.Address, strings.Join(m.Roles, ","), m.HeartbeatAgeMS, m.View, active, m.SystemID, m.EndedWhy)
-	}
-	w.Flush()
-	return b.String(), nil
 }
 
 var isUUID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
@@ -231,13 +146,21 @@ func runWho(ctx context.Context, args []string, out io.Writer) error {
 		e.SetIndent("", " ")
 		return e.Encode(found)
 	}
-	fmt.Fprintf(out, "customer  %v\nowner     %v\nepoch     %v\nversion   %v\nmode      %v\nresident  %v\n",
-		id, customer["owner"], customer["epoch"], customer["version"], customer["mode"], customer["resident"])
+	var list memberList
+	if err := o.call(ctx, http.MethodGet, "/members", nil, &list); err != nil {
+		return fmt.Errorf("look up the members: %w", err)
+	}
+	mode := fmt.Sprint(customer["mode"])
+	if by, ok := customer["held_by"].(string); ok {
+		mode += ", held by " + by
+	}
+	fmt.Fprintf(out, "customer  %v\nowner     %s\nepoch     %v\nversion   %v\nmode      %s\nresident  %v\n",
+		id, list.named(customer["owner"]), customer["epoch"], customer["version"], mode, customer["resident"])
 	if m, ok := found["message"].(map[string]any); ok {
 		fmt.Fprintf(out, "message   seq %v, turn %v, outcome %v\n", m["seq"], m["turn"], m["outcome"])
 	}
 	for _, h := range owners.Items {
-		fmt.Fprintf(out, "          epoch %v  %v  %v  %v\n", h["epoch"], h["at"], h["reason"], h["owner"])
+		fmt.Fprintf(out, "          epoch %v  %v  %v  %s\n", h["epoch"], h["at"], h["reason"], list.named(h["owner"]))
 	}
 	return nil
 }

@@ -47,8 +47,10 @@ const exitEvicted = 4
 func runServe(ctx context.Context, args []string, out io.Writer) error {
 	f := flags("serve")
 	roles := f.String("run", strings.Join(allRoles, ","), "roles of this node")
-	f.Usage = func() { printSettings(out) }
-	if err := parse(f, args, 0); err != nil {
+	if err := parse(f, args, 0); errors.As(err, new(helpAsked)) {
+		printSettings(out)
+		return nil
+	} else if err != nil {
 		return err
 	}
 	cfg, err := loadConfig(strings.Split(*roles, ","))
@@ -489,6 +491,12 @@ func (n *node) ready(ctx context.Context) error {
 	return n.member.Ready()
 }
 
+// served says whether any member could own a customer.
+func (n *node) served() bool {
+	_, ok := n.member.Owner(customer.Kind, "")
+	return ok
+}
+
 func (n *node) health() webhook.Checks {
 	up := func(err error) (webhook.Condition, string) {
 		if err != nil {
@@ -502,6 +510,9 @@ func (n *node) health() webhook.Checks {
 		"cluster": func(context.Context) (webhook.Condition, string) {
 			if err := n.member.Ready(); err != nil {
 				return webhook.Degraded, err.Error()
+			}
+			if !n.served() {
+				return webhook.Down, "no active member runs customers' actors"
 			}
 			return webhook.Up, ""
 		},
@@ -522,6 +533,9 @@ func (n *node) health() webhook.Checks {
 			}
 			if n.pool.Ping(ctx) != nil {
 				return webhook.Degraded, "messages are accepted and answered later: Postgres is away"
+			}
+			if !n.served() {
+				return webhook.Degraded, "messages are accepted and answered later: no worker is active"
 			}
 			return webhook.Up, ""
 		}},

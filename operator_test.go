@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func membersJSON(heartbeat, view int, state string, ended time.Time) json.RawMessage {
+	at := "null"
+	if !ended.IsZero() {
+		at = `"` + ended.Format(time.RFC3339Nano) + `"`
+	}
+	return json.RawMessage(fmt.Sprintf(`{"as_of":%q,"view":%d,"items":[{"name":"worker-1","generation":1,"system_id":"abc","state":%q,"weight":1,"cordoned":true,
+		"heartbeat_age_ms":%d,"view":%d,"ended_at":%s}]}`, time.Now().Format(time.RFC3339Nano), view, state, heartbeat, view, at))
+}
+
+// What -watch prints again is a change of the membership, not the passing of time.
+func TestWatchShowsChangesOnly(t *testing.T) {
+	for _, asJSON := range []bool{false, true} {
+		text, first, err := membersText(membersJSON(90, 7, "active", time.Time{}), asJSON)
+		require.NoError(t, err)
+		require.Contains(t, text, "abc")
+		_, later, err := membersText(membersJSON(1100, 7, "active", time.Time{}), asJSON)
+		require.NoError(t, err)
+		require.Equal(t, first, later, "only the heartbeat's age")
+		_, dead, err := membersText(membersJSON(0, 8, "dead", time.Now()), asJSON)
+		require.NoError(t, err)
+		require.NotEqual(t, first, dead)
+	}
+	text, _, err := membersText(membersJSON(90, 7, "active", time.Time{}), false)
+	require.NoError(t, err)
+	require.Contains(t, text, "active,cordoned")
+	text, _, err = membersText(membersJSON(0, 8, "dead", time.Now().Add(-time.Hour)), false)
+	require.NoError(t, err)
+	require.NotContains(t, text, "abc", "long gone")
+}
+
+func TestWhoNamesTheOwner(t *testing.T) {
+	id := "0190b7a0-0000-7000-8000-000000000001"
+	mux := http.NewServeMux()
+	for path, answer := range map[string]string{
+		"/api/v1/customers/" + id:                `{"owner":"abc","epoch":2,"version":5,"mode":"person","held_by":"Ada","resident":true}`,
+		"/api/v1/customers/" + id + "/ownership": `{"items":[{"epoch":1,"owner":"gone","reason":"first","at":"2026-01-01T00:00:00Z"}]}`,
+		"/api/v1/members":                        string(membersJSON(1, 1, "active", time.Time{})),
+	} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			require.Equal(t, "Bearer secret", r.Header.Get("Authorization"))
+			fmt.Fprint(w, answer)
+		})
+	}
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	t.Setenv("FTE_API", server.URL)
+	t.Setenv("FTE_TOKEN", "secret")
+	code, out, errs := fte(t, "who", id)
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "worker-1 generation 1 (abc)")
+	require.Contains(t, out, "person, held by Ada")
+	require.Contains(t, out, "first  gone")
+	code, out, errs = fte(t, "who", strings.Replace(id, "1", "2", 1))
+	require.Equal(t, 1, code)
+	require.Empty(t, out)
+	require.Equal(t, 1, strings.Count(errs, "\n"), errs)
+}
