@@ -1,0 +1,162 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"fte/chaos/checker"
+	"fte/chaos/harness"
+	"fte/chaos/workload"
+	"fte/support"
+)
+
+// fired is a line of the evidence that failpoints leave.
+type fired struct {
+	Name   string    `json:"name"`
+	Member string    `json:"member"`
+	PID    int       `json:"pid"`
+	Hit    int64     `json:"hit"`
+	At     time.Time `json:"at"`
+}
+
+// failpoints is a system whose members die at failpoints, and the folder that
+// says where: a failpoint whose file lies there lets everybody pass.
+type failpoints struct {
+	*suite
+	dir string
+}
+
+// mined starts a system, built with the failpoints, in which none is armed.
+func mined(t *testing.T) *failpoints {
+	if testing.Short() {
+		t.Skip("real processes")
+	}
+	for other, running := range suites { // one at a time
+		running.end()
+		delete(suites, other)
+	}
+	t.Setenv("FTE_BIN", "") // whatever was built elsewhere has no failpoints
+	t.Setenv("GOFLAGS", strings.TrimSpace(os.Getenv("GOFLAGS")+" -tags=failpoint"))
+	bin, err := harness.Build(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	f := &failpoints{dir: t.TempDir()}
+	var kills []string
+	for _, name := range support.Failpoints {
+		require.NoError(t, os.WriteFile(f.file(name), nil, 0o600))
+		kills = append(kills, name+"=kill")
+	}
+	dir, err := os.MkdirTemp("", "fte-chaos-")
+	require.NoError(t, err)
+	f.suite = &suite{cfg: harness.Config{Binary: bin, Dir: filepath.Join(dir, "state"), Env: []string{
+		"FTE_TIME_SCALE=0.05", "FTE_FAILPOINTS=" + strings.Join(kills, ","), "FTE_FAILPOINT_DIR=" + f.dir}}}
+	if f.Dev, err = harness.Start(t.Context(), f.cfg); err != nil {
+		os.RemoveAll(dir)
+	}
+	require.NoError(t, err)
+	t.Cleanup(f.end)
+	return f
+}
+
+func (f *failpoints) file(name string) string { return filepath.Join(f.dir, name+".fired") }
+
+// arm has the next process that comes to the failpoint die there.
+func (f *failpoints) arm(t *testing.T, name string) { require.NoError(t, os.Remove(f.file(name))) }
+
+// evidence reads what has fired, of one name or of all.
+func (f *failpoints) evidence(t *testing.T, name string) (all []fired) {
+	raw, err := os.ReadFile(filepath.Join(f.dir, "fired.jsonl"))
+	if os.IsNotExist(err) {
+		return nil
+	}
+	require.NoError(t, err)
+	for line := range strings.Lines(string(raw)) {
+		var one fired
+		require.NoError(t, json.Unmarshal([]byte(line), &one))
+		if name == "" || name == one.Name {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+// died waits until the failpoint has ended a member: it must have been one of
+// before, its process must be gone and its successor active.
+func (f *failpoints) died(ctx context.Context, t *testing.T, name string, before []harness.Member) {
+	require.Eventually(t, func() bool { return len(f.evidence(t, name)) > 0 }, 40*time.Second, 20*time.Millisecond, "nobody came to %s", name)
+	was := f.evidence(t, name)[0]
+	i := slices.IndexFunc(before, func(m harness.Member) bool { return m.Name == was.Member && m.PID == was.PID })
+	require.GreaterOrEqual(t, i, 0, "%+v is none of %+v", was, before)
+	require.NoError(t, f.WaitGone(ctx, was.PID))
+	f.Note(checker.Fault{Kind: "failpoint", Target: name, From: was.At, To: was.At, Fired: true,
+		Evidence: fmt.Sprintf("%s, process %d, is gone at hit %d", was.Member, was.PID, was.Hit)})
+	_, err := f.WaitActive(ctx, was.Member, before[i].Generation)
+	require.NoError(t, err)
+}
+
+// noReceipts has the vendor never say by itself what became of a send, so that
+// only a look-up can.
+func (f *failpoints) noReceipts(t *testing.T) {
+	res, err := http.Post(f.First().Sim+"/_ctl/whatsapp/options", "application/json", strings.NewReader(`{"drop": 1}`))
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Less(t, res.StatusCode, 300)
+}
+
+// A process is killed between any two durable things (N6 of the list of faults):
+// whatever was accepted is answered once, in order, all the same.
+func TestKilledAtEachFailpoint(t *testing.T) {
+	f := mined(t)
+	sends := []string{support.FailClaimed, support.FailSent, support.FailLookedUp}
+	ran := 0
+	for _, name := range support.Failpoints {
+		if slices.Contains(sends, name) {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			ran++
+			w := f.customers(t, workload.Config{Customers: 10, Messages: 20, Over: 2 * time.Second, Redeliver: 0.3, Insist: 30 * time.Second})
+			f.killed(t, w, name)
+			w.Tail(t.Context(), 3)
+			f.verdict(t, time.Minute, checker.Options{MinOK: 0.8}, w)
+		})
+	}
+	// A dead dispatcher's claims run out after 20 seconds: these three share them.
+	t.Run("send", func(t *testing.T) {
+		ran += len(sends)
+		f.noReceipts(t)
+		began := time.Now()
+		require.NoError(t, f.Break(t.Context(), harness.CutSends(0.3)))
+		w := f.customers(t, workload.Config{Customers: 20, Messages: 40, Over: 12 * time.Second, Redeliver: 0.3, Insist: 30 * time.Second})
+		f.killed(t, w, sends...)
+		require.NoError(t, f.Mend(t.Context(), began))
+		w.Tail(t.Context(), 3)
+		v := f.verdict(t, time.Minute, checker.Options{MinOK: 0.8, MinTakeovers: 1}, w)
+		require.GreaterOrEqual(t, v.Counts["unknown_sends"], 2, "what was claimed and what was sent by the dead")
+		require.Zero(t, v.Counts["double_risk"], "a killed sender is no frozen one")
+	})
+	require.Len(t, f.evidence(t, ""), ran, "each fires once, whoever is started again")
+}
+
+// killed has a member die at each of the failpoints, one after the other, while
+// customers write.
+func (f *failpoints) killed(t *testing.T, w *workload.Workload, names ...string) {
+	f.healthy(t)
+	f.during(t, w, func(ctx context.Context) {
+		for _, name := range names {
+			before := f.healthy(t)
+			require.Empty(t, f.evidence(t, name), "it was not armed")
+			f.arm(t, name)
+			f.died(ctx, t, name, before)
+		}
+	})
+}
