@@ -20,3 +20,6 @@ func (j Judge) Verdicts(now time.Time, ms []Member) (ids, cause []string) {
 	}
 	return ids, cause
 }
+
+// Asked is how many messages of its own, pings among them, a member sent.
+func (n *Node) Asked() uint64 { return n.transport.last.Load() }

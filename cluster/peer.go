@@ -22,6 +22,7 @@ const (
 	secondLook   = 100 * time.Millisecond // between two refusals that count
 	leaseWatch   = 750 * time.Millisecond // the lease must not move for so long after them
 	suspectAfter = 2 * time.Second        // unreachable for so long is suspicious
+	ownPing      = 10                     // heartbeats; who answers pings sends one itself so often
 )
 
 // peers pings every other member, each in a goroutine of its own.
@@ -41,10 +42,14 @@ type peer struct {
 
 	up     atomic.Bool  // the last ping was answered
 	active atomic.Int64 // activations it reported
-	rtt    atomic.Int64 // of the last ping, in nanoseconds
+	rtt    atomic.Int64 // of our last ping, in nanoseconds
+	proved atomic.Int64 // when a ping was answered, ours or its own: nanoseconds since began
+
+	began time.Time
 
 	// Used by the peer's goroutine alone.
 	since     time.Time // when it became unreachable; zero while it answers
+	pinged    time.Time // when our last ping was answered
 	suspected bool      // a suspicion of ours is in the table
 	refusals  int       // in a row
 }
@@ -68,9 +73,20 @@ func (ps *peers) follow(v *View) {
 			continue
 		}
 		ctx, stop := context.WithCancel(ps.n.life)
-		p := &peer{n: ps.n, member: m, stop: stop, wake: make(chan struct{}, 1)}
+		p := &peer{n: ps.n, member: m, stop: stop, wake: make(chan struct{}, 1), began: time.Now()}
 		ps.all[m.ID] = p
 		ps.n.running.Go(func() { p.run(ctx) })
+	}
+}
+
+// heard takes a ping of another member. One that says that our answer to the last
+// came proves as much as a ping of ours.
+func (ps *peers) heard(ping *clusterpb.Envelope) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if p := ps.all[ping.Member]; p != nil && ping.Heard {
+		p.active.Store(ping.Count)
+		p.proved.Store(int64(time.Since(p.began)))
 	}
 }
 
@@ -126,16 +142,43 @@ func (ps *peers) tell() {
 }
 
 func (p *peer) run(ctx context.Context) {
-	t := time.NewTicker(p.n.cfg.Heartbeat)
-	defer t.Stop()
 	for ctx.Err() == nil {
+		next := time.Now().Add(p.n.cfg.Heartbeat)
 		p.look(ctx)
+		p.rest(ctx, next)
+	}
+}
+
+// rest waits for the time of the next look, and as long as the other member's pings
+// make ours needless.
+func (p *peer) rest(ctx context.Context, next time.Time) {
+	t := time.NewTimer(time.Until(next))
+	defer t.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-		case <-t.C:
+			return
 		case <-p.wake:
+			return
+		case <-t.C:
 		}
+		more := p.spared()
+		if more <= 0 {
+			return
+		}
+		t.Reset(more)
 	}
+}
+
+// spared is how long a ping of ours is needless yet. Of two members that reach each
+// other one pings, the other answers: it pings itself when the next ping is late, and
+// every few heartbeats.
+func (p *peer) spared() time.Duration {
+	beat := p.n.cfg.Heartbeat
+	if p.n.ID() < p.member.ID || !p.up.Load() || p.suspected || time.Since(p.pinged) > ownPing*beat {
+		return 0
+	}
+	return beat + beat/5 - (time.Since(p.began) - time.Duration(p.proved.Load()))
 }
 
 // look is one round: ping, and if that fails, find out how dead it is.
@@ -200,13 +243,18 @@ func (p *peer) ping(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, pingTime)
 	defer cancel()
 	began := time.Now()
-	r, err := p.n.transport.ask(ctx, p.member, &clusterpb.Envelope{Op: clusterpb.Envelope_PING})
+	count, _ := p.n.gate.count()
+	r, err := p.n.transport.ask(ctx, p.member, &clusterpb.Envelope{
+		Op: clusterpb.Envelope_PING, Member: p.n.ID(), Count: int64(count), Heard: p.up.Load(),
+	})
 	if err != nil || r.Member != p.member.ID {
 		return false
 	}
 	p.n.heard(r.View)
 	p.active.Store(r.Count)
 	p.rtt.Store(int64(time.Since(began)))
+	p.proved.Store(int64(time.Since(p.began)))
+	p.pinged = time.Now()
 	return true
 }
 

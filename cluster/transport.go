@@ -31,6 +31,14 @@ const (
 // maxMessage is the largest batch of messages that a member accepts, in bytes.
 const maxMessage = 64 << 20
 
+// Windows of flow control, of a stream and of a connection. They are fixed: the
+// library would else probe the line with a ping of its own for every message that
+// comes after a pause, which is every one of an idle cluster.
+const (
+	streamWindow = 4 << 20
+	connWindow   = 8 << 20
+)
+
 // errUnreachable means that the connection to a member is broken.
 var errUnreachable = errors.New("the member cannot be reached")
 
@@ -111,6 +119,7 @@ func freePort(host string) (int, error) {
 func (t *transport) serverOptions() []grpc.ServerOption {
 	o := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow),
 		grpc.UnaryInterceptor(denyUnary),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	}
@@ -194,6 +203,7 @@ func (t *transport) ask(ctx context.Context, to Member, env *clusterpb.Envelope)
 	msg := &clusterpb.Envelope{
 		Id: id, Op: env.Op, Kind: env.Kind, Identity: env.Identity, Body: env.Body,
 		Resident: env.Resident, Target: env.Target, View: t.n.View().Number, Receiver: to.ID,
+		Member: env.Member, Count: env.Count, Heard: env.Heard,
 	}
 	t.mu.Lock()
 	t.pending[id] = p
@@ -256,6 +266,7 @@ func (t *transport) request(env *clusterpb.Envelope, sender *actor.PID) {
 		go t.n.pass(env, answer)
 	case env.Op == clusterpb.Envelope_PING:
 		t.n.heard(env.View)
+		t.n.peers.heard(env)
 		count, _ := t.n.gate.count()
 		go answer(&clusterpb.Envelope{Count: int64(count)})
 	case env.Op == clusterpb.Envelope_LOOK:

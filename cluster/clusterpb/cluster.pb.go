@@ -87,9 +87,10 @@ type Envelope struct {
 	Resident      bool                   `protobuf:"varint,8,opt,name=resident,proto3" json:"resident,omitempty"` // answer only if the identity is active with you already
 	Receiver      string                 `protobuf:"bytes,9,opt,name=receiver,proto3" json:"receiver,omitempty"`  // system id of the member this is meant for, no other answers
 	Target        string                 `protobuf:"bytes,13,opt,name=target,proto3" json:"target,omitempty"`     // hop: system id of the member to pass this on to
-	Count         int64                  `protobuf:"varint,10,opt,name=count,proto3" json:"count,omitempty"`      // of a reply to PING and LOOK
+	Count         int64                  `protobuf:"varint,10,opt,name=count,proto3" json:"count,omitempty"`      // of a PING, and of a reply to PING and LOOK
 	View          int64                  `protobuf:"varint,11,opt,name=view,proto3" json:"view,omitempty"`        // the sender's view
-	Member        string                 `protobuf:"bytes,12,opt,name=member,proto3" json:"member,omitempty"`     // of a reply: system id of the answering member
+	Member        string                 `protobuf:"bytes,12,opt,name=member,proto3" json:"member,omitempty"`     // of a PING and of a reply: system id of the sending member
+	Heard         bool                   `protobuf:"varint,14,opt,name=heard,proto3" json:"heard,omitempty"`      // of a PING: the receiver answered the last one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -215,11 +216,18 @@ func (x *Envelope) GetMember() string {
 	return ""
 }
 
+func (x *Envelope) GetHeard() bool {
+	if x != nil {
+		return x.Heard
+	}
+	return false
+}
+
 var File_cluster_proto protoreflect.FileDescriptor
 
 const file_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\rcluster.proto\x12\vfte.cluster\"\xf4\x02\n" +
+	"\rcluster.proto\x12\vfte.cluster\"\x8a\x03\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12(\n" +
 	"\x02op\x18\x02 \x01(\x0e2\x18.fte.cluster.Envelope.OpR\x02op\x12\x12\n" +
@@ -234,7 +242,8 @@ const file_cluster_proto_rawDesc = "" +
 	"\x05count\x18\n" +
 	" \x01(\x03R\x05count\x12\x12\n" +
 	"\x04view\x18\v \x01(\x03R\x04view\x12\x16\n" +
-	"\x06member\x18\f \x01(\tR\x06member\"0\n" +
+	"\x06member\x18\f \x01(\tR\x06member\x12\x14\n" +
+	"\x05heard\x18\x0e \x01(\bR\x05heard\"0\n" +
 	"\x02Op\x12\t\n" +
 	"\x05REPLY\x10\x00\x12\v\n" +
 	"\aREQUEST\x10\x01\x12\b\n" +
