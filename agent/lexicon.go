@@ -1,122 +1,194 @@
 package agent
 
 import (
+	"embed"
+	"fmt"
+	"path"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"fte/support"
 )
 
-// subject is a matter that people handle. Its phrases decide; single words do so
-// only where they leave no doubt (channels.md §10.1). Phrases are written for
-// text as normal returns it: lower case, no accents.
+// The lexicon is data: rules.txt says which classes of words make a phrase of a
+// subject, in any language; every other file fills the classes for one language.
+//
+//go:embed lexicon/*.txt
+var lexiconFiles embed.FS
+
+var lexicon = must(newLexicon())
+
+// class is a set of terms which mean the same to the rules: "howmuch", "charged".
+type class string
+
+// term is a word or several in a row. A word that ends in * is a beginning; one
+// after ~ may be misspelt by a letter; # is any figure.
+type term struct {
+	words []string
+	class class
+}
+
+// rule decides for reason where one term of every class of all stands within
+// window words of one sentence, in any order, and none of any class of none
+// stands in that sentence.
+type rule struct {
+	reason support.Reason
+	all    [][]class // each of them one or several alternatives
+	none   []class
+	window int
+}
+
+// drop takes what is named out where cause stands within window words: the price
+// of a "price column" is no price.
+type drop struct {
+	victims []class
+	cause   class
+	window  int
+}
+
+// words of a lexicon: terms by their first word, whole, begun, or misspelt.
+type words struct {
+	whole, begun, misspelt map[string][]term
+	rules                  []rule
+	drops                  []drop
+}
+
+// defaultWindow is how many words a phrase spans unless its rule says otherwise.
+const defaultWindow = 9
+
+func must(w *words, err error) *words {
+	if err != nil {
+		panic(err)
+	}
+	return w
+}
+
+func newLexicon() (*words, error) {
+	w := &words{whole: map[string][]term{}, begun: map[string][]term{}, misspelt: map[string][]term{}}
+	files, err := lexiconFiles.ReadDir("lexicon")
+	if err != nil {
+		return nil, fmt.Errorf("read the lexicon: %w", err)
+	}
+	known, used := map[class]bool{"short": true, "loud": true, "masked": true}, map[class]bool{}
+	for _, f := range files {
+		data, err := lexiconFiles.ReadFile(path.Join("lexicon", f.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("read the lexicon: %w", err)
+		}
+		for n, line := range strings.Split(string(data), "\n") {
+			name, list, found := strings.Cut(line, ":")
+			switch {
+			case strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#"):
+			case !found:
+				return nil, fmt.Errorf("parse lexicon %s, line %d: no colon", f.Name(), n+1)
+			case f.Name() != "rules.txt":
+				known[class(name)] = true
+				for _, t := range strings.Fields(list) {
+					w.add(class(name), t)
+				}
+			default:
+				for _, c := range w.rule(name, strings.Fields(list)) {
+					used[c] = true
+				}
+			}
+		}
+	}
+	used["harmless"] = true
+	for c := range used {
+		if !known[c] {
+			return nil, fmt.Errorf("parse the lexicon: no language has class %s", c)
+		}
+	}
+	for c := range known {
+		if !used[c] {
+			return nil, fmt.Errorf("parse the lexicon: no rule has class %s", c)
+		}
+	}
+	return w, nil
+}
+
+// rule reads "reason: a b|c !d /12" or "drop a b: c /2" and returns the classes
+// that it speaks of.
+func (w *words) rule(name string, fields []string) (used []class) {
+	r := rule{reason: support.Reason(name), window: defaultWindow}
+	for _, f := range fields {
+		switch {
+		case f[0] == '/':
+			r.window, _ = strconv.Atoi(f[1:])
+		case f[0] == '!':
+			r.none = append(r.none, class(f[1:]))
+			used = append(used, class(f[1:]))
+		default:
+			r.all = append(r.all, classes(strings.Split(f, "|")))
+			used = append(used, r.all[len(r.all)-1]...)
+		}
+	}
+	victims, isDrop := strings.CutPrefix(name, "drop ")
+	if !isDrop {
+		w.rules = append(w.rules, r)
+		return used
+	}
+	for _, cause := range r.all[0] {
+		w.drops = append(w.drops, drop{victims: classes(strings.Fields(victims)), cause: cause, window: r.window})
+	}
+	return append(used, classes(strings.Fields(victims))...)
+}
+
+func classes(names []string) (all []class) {
+	for _, n := range names {
+		all = append(all, class(n))
+	}
+	return all
+}
+
+// add files a term as the rules will look it up.
+func (w *words) add(c class, spelt string) {
+	rest, misspelt := strings.CutPrefix(spelt, "~")
+	var t term
+	t.class = c
+	for part := range strings.SplitSeq(rest, "_") {
+		stem, begun := strings.CutSuffix(part, "*")
+		if stem == "#" || currency[stem] {
+			t.words = append(t.words, stem)
+			continue
+		}
+		for _, s := range sentences(normal(stem)) {
+			t.words = append(t.words, s.words...)
+		}
+		if begun && len(t.words) > 0 {
+			t.words[len(t.words)-1] += "*"
+		}
+	}
+	first, begun := strings.CutSuffix(t.words[0], "*")
+	if begun {
+		w.begun[first] = append(w.begun[first], t)
+		return
+	}
+	w.whole[first] = append(w.whole[first], t)
+	if misspelt {
+		for _, s := range deletions(first) {
+			w.misspelt[s] = append(w.misspelt[s], t)
+		}
+	}
+}
+
+// deletions are a word and what is left of it without one of its letters but the
+// first: two words that share one are a slip of the finger apart.
+func deletions(word string) []string {
+	all := []string{word}
+	for i := 1; i < len(word); i++ {
+		all = append(all, word[:i]+word[i+1:])
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// subject is a matter that people handle, and the phrases that decide for it.
 type subject struct {
 	reason  support.Reason
 	phrases *regexp.Regexp
 }
 
 func phrases(p ...string) *regexp.Regexp { return regexp.MustCompile(strings.Join(p, "|")) }
-
-// harmless are homonyms and product words around the subjects' words. They are
-// taken out before anything else is looked for.
-var harmless = phrases(
-	// what the product's own things are called
-	`\b(price|pricing|cost|refund|refunds|discount|legal|contract|lawyer|attorney|court|agent|human|person|people|quote|invoice|budget|fee|compensation|dispute|chargeback|coupon|lawsuit|gdpr|complaint)s?( (requests?|tracking|cases?|reviews?|approvals?|dates?|amounts?|totals?))? (columns?|fields?|labels?|tags?|cards?|boards?|templates?|status(es)?|categor(y|ies)|dropdowns?|filters?|views?|icons?|widgets?|formulas?|charts?|types?|names?|pickers?|avatars?|rows?|reports? (widget|column)|workflows?|pipelines?|lanes?|queues?|trackers?|automations?|pages? in the app|forms?|stages?|milestones?|projects?|folders?|tasks?|numbers? format|tables?|emoji|formats?)\b`,
-	`\b(columns?|fields?|labels?|tags?|cards?|boards?|lists?|templates?|status|dropdowns?|filters?|tasks?|projects?|folders?|automations?)( (called|named|labell?ed|for|titled))? (the |our |a )?['"]?(prices?|pricing|costs?|refunds?|discounts?|legal|contracts?|lawyers?|quotes?|court|agents?|people|persons?|complaints?|disputes?|lawsuits?|chargebacks?|compensation|gdpr)( (requests?|tracking|cases?|reviews?|approvals?))?\b`,
-	`\b(move|assign|tag|mark|sort|filter|group|track) (it |them |cards? |tasks? |items? )?(to|as|by|under|in|with) (the )?(price|cost|refund(ed)?|discount|legal|contract|agent|person|human|quote|court|dispute)s?\b`,
-	`\b(track|tracking|manage|managing) (our |my |the )?(refunds?|costs?|prices?|quotes?|contracts?|court (dates?|cases?)|complaints?|discounts?|legal cases?|lawsuits?|disputes?|compensation)\b`,
-	`\b(prices?|costs?|discounts?|refunds?|fees?|quotes?) (in|into|from|on|as|of) (a|the|my|our|each|moving a) (formula|column|field|card|cell|chart|filter|report)s?\b`, `\bpay(s|ing)? attention\b`,
-	// words of the trade
-	`\buser[- ]?agents?\b`, `\bagent (string|header|role|seat type|token|process|version|installer|log)s?\b`, `\b(monitoring|backup|build|software|ssh|mail|import|sync|desktop|travel|estate|insurance|ai) agents?\b`, `\breal estate\b`,
-	`\bhuman[- ](readable|friendly|resources?|error|format|centered)\b`, `\bperson(al)? (access token|token|api key|board|space|view|settings)s?\b`, `\bpersonali[sz]\w*\b`,
-	`\blegal[- ]?(size|paper|sized|format|characters?|values?|name|entity|address)\b( paper| size)*`, `\b(a4|letter) (or|and|vs\.?|to) legal\b`,
-	`\blaw firms?\b`, `\b(tennis|basketball|food|padel|squash|volleyball|badminton) courts?\b`, `\bcourtes\w+\b`, `\bbook(ing)? (a |the )?courts?\b`,
-	`\bquote (marks?|characters?|blocks?|style|reply|replies|the (text|previous|mail|message|comment))\b`, `\b(single|double|block|smart|straight|curly|pull)[- ]quotes?\b`, `\bquote(d)? (strings?|values?|text)\b`, `\bquot(e|ing) (a |my |the )?(comment|message|reply|teammate)\b`,
-	`\b(at (any|all|no) costs?|cost cent(er|re)s?|costs? (me |us )?(hours|time|minutes|days|a lot of time))\b`, `\bpriceless\b`,
-	`\bplan views?\b|\bproject plans?\b`, `\barticle \d+ (in|of) (the |your )?(help|docs|documentation|guide)\b`, `\b(can|could|may) a person (have|be|see|use|own|join|edit|move|get|belong|only|still)\b`,
-	`\bfeel free\b`, `\bfree (up|space|text|form|slots?|time|hand)\b`, `\bfree-?(text|form)\b`,
-	`\bhow much is the (\w+ )?(limit|size|storage|quota)\b`, `\bhow much (storage|space|data|time|memory|history|longer|text|traffic|bandwidth|disk)\b`,
-	`\bcallback (urls?|uris?|endpoints?|functions?)\b`, `\bcall (me|us) (crazy|old)\b`,
-	`\brepresentative (sample|example|data|picture|value)s?\b`, `\bperson (column|field|mention|on the card|to (a|the|my|our) (board|card|team|project|workspace))\b`,
-	`\b(third|second|fourth) time ?(zone|slot|range|entry|box|field)s?\b`, `\bevery (second|third|fourth) time\b`,
-	`\bkill(ing)? (the |a |my |our )?(process|session|job|task|tab|app|switch|timer|background)\w*\b`, `\bdead(line|lock|s?)\b`, `\bdying to (try|know|see)\b`, `\bkilling it\b`,
-	`\bcontract(ed|ing|or|ors)\b`, `\bsuit(e|es|ed|able|ably|s)?\b`, `\bissue(s|d)?\b`, `\bpursue\w*\b`,
-	`\b(webhook|http|api|json|csv) (dispute|refund|charge|price|discount)\b`, `\bcompliance (board|column|tab|label)\b`,
-	// said not to be wanted
-	`\b(do not|don'?t|does not|doesn'?t|no|not|without|never|isn'?t|is not|rather than) (really |actually |even )?(need|want|wish|looking for|asking for|after|require|about|ask(ed)? for|interested in|to do with|have to do with|concern|having to)?( to)?( (speak|talk|chat|wait) (to|with|for))? ?(a |an |any |the |my |some |about )?(real |live |human )?(refund|money back|person|human|agent|representative|discount|quote|price|prices|pricing|lawyer|legal (advice|matter|question|issue|thing)|call ?back|complain(t|ing)?|cost)s?\b`,
-	// other languages: columns and fields
-	`\b(preis|kosten|rabatt|rechts?|vertrags?|erstattungs)-?(spalte|feld|karte|liste|vorlage|spalten|felder)n?\b`, `\b(colonne|champ|etiquette|carte|liste) (de |des |du |")?(prix|couts?|remboursements?|contrats?|juridique)\b`, `\b(columna|campo|etiqueta|tarjeta|lista) (de |del |")?(precios?|costos?|reembolsos?|contratos?|legal)\b`,
-	`\b(colonna|campo|etichetta) (del |dei |di )?(prezz[oi]|cost[oi]|rimbors[oi])\b`, `\b(coluna|campo|etiqueta) (de |do )?(precos?|custos?|reembolsos?)\b`, `\b(prijs|kosten|terugbetaling)s?(kolom|veld)(men|en)?\b`, `\b(kolumn\w*|pol\w*) (cen\w*|koszt\w*)\b`, `\bfiyat (sutunu|alani)\w*`,
-)
-
-// subjects in the order in which one of several becomes the primary reason.
-var subjects = []subject{
-	{support.ReasonSafety, phrases(
-		`\b(threat\w*|trying|going|wants?|tried) to (kill|hurt|harm|shoot|stab) (me|us|him|her|them|you|myself|someone)\b`, `\b(don\'?t|do not|no|not) (see |have )?(any |a )?(reason|point|will) (to|in) (live|living|go on|be alive)\b`, `\b(no longer|not) want to (live|exist)\b`, `\bend it all\b`, `\boverdose\b`,
-		`\bsuicid(e|al)\b`, `\bkill(ing)? (myself|himself|herself|themselves|him|her|you|you all|someone|somebody|everyone|people)\b`, `\bend(ing)? (my|his|her) (own )?life\b`, `\b(hurt|harm|cut)(ing)? (myself|himself|herself|someone|somebody|people)\b`, `\bself[- ]?harm\b`, `\bwant(s)? to die\b`, `\b(don'?t|do not) want to (live|be alive|be here any ?more)\b`, `\bbetter off dead\b`, `\b(bomb|shoot|attack) (threat|up (the|your))\b`, `\btake my (own )?life\b`, `\bi('ll| will| am going to|'m going to) (come (over )?(there )?and )?(hurt|shoot|stab|attack|burn)\b`,
-		`\b(selbstmord|suizid|mich umbringen|bringe mich um|mir etwas antun|nicht mehr leben)\b`, `\b(me suicider|suicide|me tuer|mettre fin a mes jours|envie de mourir)\b`, `\b(suicid\w+|matarme|quitarme la vida|quiero morir)\b`, `\b(suicid\w+|uccidermi|ammazzarmi|togliermi la vita|voglio morire)\b`, `\b(suicidio|me matar|tirar minha vida|quero morrer)\b`, `\b(zelfmoord|mezelf van kant|wil niet meer leven|wil dood)\b`, `\b(samoboj\w+|zabic sie|zabije sie|nie chce zyc)\b`, `\b(intihar\w*|kendimi oldur\w*|olmek istiyorum)\b`,
-		`انتحار|انتحر|اقتل نفسي|اريد ان اموت`, `आत्महत्या|खुदकुशी|मरना चाहत`, `自殺|死にたい`, `自杀|想死|不想活`)},
-	{support.ReasonLegal, phrases(
-		`\b(our|my|general|legal|outside) counsel\b`, `\bis (it|this|that) legal\b`, `\b(is|are|was|would) (it|this|that|you|they) (even )?(legal|illegal|lawful|unlawful)\b`, `\b(pursue|seek|explore|consider|take) (\w+ )?(legal )(\w+)\b`, `\bauditors?\b.{0,30}\b(certificates?|report|evidence|documents?|documentation)\b`,
-		`\b(my|our|all|every) (\w+ )?(personal )?(data|information|records?) (to be |must be |should be )?(erased|destroyed|wiped)\b`, `\bpersonal data (to be |must be |should be )?(deleted|removed)\b`, `\barticle (15|16|17|18|20|21)\b`, `\b(violat(e|es|ed|ing|ion of)|breaking|broke|breach(es|ed|ing)?) (\w+ ){0,4}(terms|privacy|laws?|rights|agreement|regulations?|sla)\b`,
-		`\bmy (lawyer|attorney|solicitor|barrister)s?\b`, `\b(our|a|the) (lawyer|attorney|solicitor|legal counsel|legal team|legal department)s? (will|is|are|has|have|says|said|would|want|wants|advised|asks?|asked|need|needs|requests?|requires?|sent|must)\b`, `\b(speak|talk|contact|contacting|hire|hired|call|calling|consult|consulting|hear(ing)? from|involve|involving|instructed|getting|going to) (\w+ ){0,4}(lawyer|attorney|solicitor)s?\b`,
-		`\b(will|'ll|to|shall|could|gonna|might|can|would) sue\b`, `\bsue (you|your|them|over)\b`, `\bsuing\b`, `\blawsuits?\b`, `\blitigation\b`, `\b(see|take|taking|taken|go|going|drag) (\w+ ){0,4}(to|in) court\b`, `\bcourt (order|action|proceedings?|summons|filing)\b`, `\bsmall claims\b`,
-		`\blegal (action|advice|counsel|notice|consequences|proceedings?|steps?|rights?|basis|obligations?|hold|claims?|threats?|liability|matters?|dispute|demand|representative|remedies)\b`, `\btake (this|it) legal\b`, `\bsubpoena\w*\b`, `\bcease and desist\b`, `\bliab(le|ility) (for|clause|insurance)\b`, `\b(copyright|trademark|patent) (infring\w+|violation|claim|complaint)\b`, `\bdmca\b`,
-		`\b(gdpr|ccpa|hipaa|lgpd|dsgvo|rgpd|avg-verzoek|kvkk|rodo)\b`, `\bdata (breach|leak|protection (authority|officer|law|act|request)|processing (agreement|addendum)|subject|controller|residency requirements?)\b`, `\b(a|your|the|our|sign|signed) dpa\b`, `\bright (to be forgotten|to erasure|of access|to access my)\b`, `\bsubject access request\b`, `\bprivacy (complaint|violation|law|laws|regulation|rights?|authority)\b`,
-		`\b(delete|erase|erasure of|deletion of|remove|destroy|wipe|purge) (all |every |any )?(of )?((the|my|our|his|her) )?personal (data|information|details)\b`, `\b(delete|erase|erasure of|remove|destroy) (all |everything )(of )?(the )?(my|our )?(data|information|records)? ?(that )?(you|your company) (hold|have|store|keep|holds|has|stores)\b`, `\b(copy|access|list|export|overview) (of|to) (all )?(of )?(the |my )?(personal )?(data|information) (that )?(you|your company) (hold|have|store|keep|holds|has|stores)\b`, `\b(what|which) (personal )?(data|information) (do )?you (hold|have|store|keep)s? (about|on) (me|us)\b`, `\bleaked (my|our) (data|information|password)s?\b`, `\berase me\b`,
-		`\bregulators?\b`, `\bombudsman\b`, `\bconsumer (protection|rights)\b`, `\b(report|reporting) (you|this) to (the )?(authorit\w+|police|bbb|ftc|ico|trading standards|bureau)\b`, `\blaw enforcement\b`,
-		`\bbreach(ed|ing)? (of )?(the |our |your )?(contract|agreement|terms)\b`, `\b(the|our|your|this|a|my|signed|master|service|service level|annual|existing) (\w+ )?contracts? (terms?|says|clause|terminat\w+|renewal|review|amendment|expires?|ends?|allows?|requires?|with you|with your company|between)\b`, `\b(terminate|renegotiate|amend|sign|review|countersign|redline) (\w+ ){0,2}(contract|msa|nda|agreement)\b`, `\bnda\b`, `\bmsa\b`, `\bterms (and conditions|of service) (violat\w+|breach\w*|allow|permit|legal)\b`, `\b(is|that'?s|this is|are you|it'?s) (even |not )?(il)?legal\b`, `\billegal(ly)?\b`, `\bagainst the law\b`,
-		`\bcompliance (questionnaires?|audit|review|certificates?|report|team|officer|requirements?|documents?|documentation|department|check)\b`, `\b(security|vendor|due diligence|risk) (questionnaire|assessment)s?\b`, `\bsoc ?2\b`, `\biso ?27001\b`, `\b(audit|attestation) reports?\b.{0,20}\b(vendor|compliance|regulat\w+)\b`,
-		`\b(rechtsanw\w+|mein(e|en|em)? anw\w+|anwalt\w*|klage\w*|verklag\w+|gericht(lich\w*)?|rechtliche\w* schritte|datenschutz\w*|datenpanne|datenleck|abmahnung|auftragsverarbeitung\w*|verbraucherschutz|vertragsbruch|personenbezogene\w* daten|vorladung|rechtsabteilung)\b`,
-		`\b(avocate?s?|tribunal|poursui(te|tes|vre) (en )?(justice|judiciaire\w*)|porter plainte|action en justice|mise en demeure|donnees personnelles|fuite de donnees|cnil|droit a l'oubli|rupture de contrat|juridique\w*|poursuivre)\b`,
-		`\b(abogad[oa]s?|demandar\w*|tribunal\w*|juzgado|acciones? legal\w*|datos personales|proteccion de datos|filtracion de datos|incumplimiento (de|del) contrato|querella|denunciar\w*)\b`,
-		`\b(avvocat[oi]|tribunale|azion[ei] legal[ei]|vie legali|denunci\w+|garante (della )?privacy|dati personali|violazione (dei|di) dati|querel\w+)\b`,
-		`\b(advogad[oa]s?|processar (voces|a empresa|voce)|tribunal|acao judicial|medidas legais|dados pessoais|vazamento de dados|procon|quebra de contrato)\b`,
-		`\b(advocaat|advocaten|rechtbank|rechter|juridische stappen|aanklagen|rechtszaak|persoonsgegevens|datalek|autoriteit persoonsgegevens|contractbreuk)\b`,
-		`\b(prawnik\w*|adwokat\w*|pozw\w+|sad(u|zie|owy|owa|em)|do sadu|kroki prawne|krokow prawnych|danych osobowych|dane osobowe|wyciek\w* danych|uodo|naruszenie umowy)\b`,
-		`\b(avukat\w*|mahkeme\w*|dava ac\w+|yasal (islem|yol\w*)|hukuki\w*|kisisel veri\w*|veri ihlali|savcilig\w*)`,
-		`محامي|محامٍ|محكمه|المحكمه|مقاضا|ساقاضي|دعوي قضاييه|قانوني|بيانات شخصيه|بياناتي الشخصيه|تسريب (ال)?بيانات`, `वकील|अदालत|कोर्ट|मुकदमा|कानूनी|व्यक्तिगत डेटा|डेटा लीक|निजी जानकारी हटा`, `弁護士|訴え|訴訟|裁判|法的|個人情報|情報漏|契約違反`, `律师|起诉|法院|诉讼|法律|个人数据|个人信息|数据泄露|违约|投诉到`)},
-	{support.ReasonRefund, phrases(
-		`\bover-?bill(ed|ing)?\b`, `\b(return|give back|send back|pay back|get back) (what|everything|all) (i|we) (\w+ )?paid\b`, `\bwhat (i|we) (\w+ )?paid (\w+ )?(back|again)\b`, `\bwant (that|the|this|my|our) (money|payment)\b`, `\bdispute (this|it|that|the \w+|these|them) (with|at|through) (my|our|the) (\w+ )?(bank|card|credit)\b`,
-		`\b(took|taken|taking|withdrew|withdrawn|deducted|debited) (\w+ ){0,3}(money|payment|funds|[$€£]?\d+)`, `\b(never|not|didn\'?t|did not|without) (authori[sz]\w+|approv\w+|agree\w*( to)?|consent\w*( to)?) (\w+ ){0,3}(payment|charge|transaction|debit|renewal)s?\b`, `\bunauthori[sz]ed (\w+ )?(payment|charge|transaction|debit|renewal)s?\b`, `\brevers(e|al of) (\w+ ){0,3}(charge|payment|transaction|debit)s?\b`, `\b(be|get|been|being) credited\b`, `\bcharged? (me |us )?(for )?(something|a plan|a subscription|seats?) (i|we) (did not|didn\'?t|never)\b`,
-		`\brefund(s|ed|ing|able)?\b`, `\bmoney[- ]?back\b`, `\bcharge ?-?backs?\b`, `\breimburs\w+\b`, `\b(my|our|the|that|their) (money|payment|cash) (back|returned|again)\b`, `\b(return|give|send|pay) (me |us )?(back )?(my|our|the) (money|payment|cash)\b`, `\bdisput(e|ed|ing) (\w+ ){0,4}(charge|payment|invoice|transaction|bill|debit)s?\b`, `\b(charge|payment|invoice|transaction|bill) dispute\b`,
-		`\b(charged?|billed|debited|invoiced) (\w+ ){0,5}(twice|two times|double|again|by mistake|in error|wrongly|incorrectly|without (my )?(permission|consent|asking)|after (i |we )?cancel\w*)\b`, `\b(double|duplicate|wrongly|wrong|unauthori[sz]ed|unexpected|mystery) (charge|charged|billed|billing|debit|payment)s?\b`, `\bover-?charged?\b`, `\bcompensat(e|ed|ion)\b`, `\bcredit (my|our) (account|card)\b`, `\b(store|account|service) credits?\b`, `\bcredit note\b`, `\b(get|want|have|need) (\w+ ){0,4}(last|previous|this) (payment|charge|month|year)('s)? (\w+ )?back\b`, `\bwant (it|what i paid|what we paid) back\b`, `\bpaid .{0,40}\bback\b.{0,20}\b(want|please|get|give)\b|\b(want|please|get|give)\b.{0,20}\bback\b.{0,40}\bpaid\b`,
-		`\b(ruckerstatt\w*|erstatt\w*|geld zuruck|ruckzahlung\w*|doppelt (abgebucht|berechnet|bezahlt)|zuruckbuch\w*|ruckbuchung\w*|gutschrift)\b`, `\bgeld (\w+ ){0,4}zuruck\b`, `\brembours\w+\b`, `\b(rendez|rendre|recuperer)[- ](moi )?(mon |l')argent\b`, `\b(debite|facture)e?s? deux fois\b`, `\b(reembols\w+|devoluci?on\w*|devuelv\w+ (mi |el )?dinero|devolver\w* (mi |el )?dinero|cobr(aron|ado|o) (dos veces|doble)|mi dinero de vuelta)\b`,
-		`\b(rimbors\w+|soldi indietro|addebitat\w+ due volte|restitu\w+ (i |il )?(soldi|denaro))\b`, `\b(estorno\w*|dinheiro de volta|cobra(ram|do|da) (duas vezes|em dobro|duplicad\w+)|devolucao|devolvam)\b`, `\b(terugbetal\w*|geld terug|dubbel (afgeschreven|betaald|gefactureerd)|restitutie)\b`, `\bgeld (\w+ ){0,3}terug\b`, `\b(zwrot\w* (\w+ )?(pieniedzy|srodkow|kosztow|platnosci)|zwrotu|oddajcie|oddac pieniadze|podwojnie (obciazon\w*|pobran\w*)|reklamacj\w+ platnosci)\b`, `\b(para(mi|yi)? (geri|iade)\w*|iade (istiyorum|edin|talep\w*|et\w*)|geri odeme\w*|iki kez (cekil\w*|tahsil\w*)|parami geri\w*)\b`,
-		`استرداد|استرجاع (ال)?(مال|مبلغ|نقود|فلوس)|ارجاع (ال)?(مال|مبلغ)|اموالي|نقودي|فلوسي`, `रिफंड|रिफ़ंड|पैसे वापस|पैसा वापस|धनवापसी|दो बार (पैसे )?(कट|चार्ज)`, `返金|払い戻|二重請求|二重に(請求|引き落)|お金を返`, `退款|退钱|退費|退费|重复扣款|扣了两次|还我钱|返还.{0,4}款`)},
-	{support.ReasonPricing, phrases(
-		`\b(would|will|does|do|did|could|might|can) (it|this|that|they|you|we|i|guests?|members?|users?|seats?) (\w+ ){0,3}(cost|charge|pay)( (us|me|for|extra|more|less|anything|now|then)\b|[ ?.!,]*$)`, `\b(what|that|which|how much) (we|i|you) (\w+ ){0,2}(pay|charge|owe|paid)\b`, `\b(is|are) there (a|an|any) (\w+ ){0,2}(charges?|fees?|costs?|price|surcharge|discounts?)\b`, `\b(about|on|reduce|lower|drop|match|beat|negotiate|regarding|discuss) (the |your |our |this |that )?(prices?|rates?|costs?|fees?)\b`, `\b(hourly|daily|monthly|yearly|annual|flat|your|setup|onboarding) (rates?|fees?|charges?)\b`, `\b(set ?up|onboarding|licen[cs]e|licensing|subscription|implementation|training) (costs?|fees?|charges?|prices?)\b`, `\b(need|want|give|get|send|have) (\w+ ){0,3}(an? )?estimates? (for|of)\b`, `\b(my|our|the|this|last|your) (bill|charge) (is|was|looks?|seems?|shows?) (\w+ )?(wrong|incorrect|too|higher|off|double|strange)\b`, `\b(our|my|the|a) budget (is|was|allows|only|tight|limited|cut)\b`, `\bworth the money\b`, `\b(price|cost)s? (difference|comparison|per)\b`,
-		`\bpricing\b`, `\bquote (us|me)\b`, `\bhow much (would|will|does|do|is|might) (it|that|this|we|i) (be|come|set|run|have to pay|need to pay)\b`, `\b(pay|paying|billed|bill|subscribe|charged) (\w+ ){0,2}(annually|yearly|monthly|per (month|year|user|seat)|by (invoice|month|year))\b`, `\b(annual|yearly|monthly) (billing|payments?|plans?|subscription)\b`, `\bsave (some |any )?money\b`, `\b(what|how much)( (is|are|will|would|does|do|was|were))? (\w+ ){0,4}(cost|charge) (of|for|to|per)\b`, `\bfree (plan|tier|trial|version)\b`, `\b(included|comes) (in|with) (the |which |what )?(free|pro|business|enterprise|premium|paid) (plan|tier|version)\b`, `\b(budget|quotation|rate card|invoice us|purchase order) (for|approval|of) (\w+ ){0,3}(plan|licen[cs]es?|seats?|subscription)\b`,
-		`\bhow much (does|do|would|will|did|is|are|for|to|am|can|should) (\w+[ -]){0,8}(cost|costs|charge|charged|pay|paying|price|priced|owe|plans?|licen[cs]es?|seats?|subscriptions?|upgrade|users?|pro|business|enterprise|premium|per month|a month|monthly|yearly|annually|per year|a year|add-?on)\b`, `^how much( is (it|this|that))?[ ?!.]*$`, `\bhow much (is|are) (it|this|that|they|you|your (app|product|service|tool))[ ?!.]*$`, `\bhow much (do|does|would|will) (you|it|that|this) (charge|cost|run)\b`, `\bhow (expensive|pricey|costly)\b`,
-		`\b(what|whats|what's|which) (\w+[ -]){0,8}(costs?|prices?|pricing|fees?|rates?|charges?)( (for|of|per|to|a|an|if|with|when|today|now|please)\b|[ ?.!,]*$)`, `\bwhat (does|do|would|will|did) (\w+[ -]){1,6}cost\b`, `\b(costs?|prices?|pricing|fees?) (of|for|per) (\w+[ -]){0,4}(plans?|licen[cs]es?|seats?|subscriptions?|users?|members?|pro|business|enterprise|premium|add-?ons?|months?|years?|teams?|upgrad\w+|adding|more|extra|additional)\b`,
-		`\b(your|current|new|annual|monthly|yearly|enterprise|team|business|volume|nonprofit|non-profit|student|educational|education|list|latest|updated) (pricing|prices?|fees?)\b`, `\b(price|pricing) (lists?|pages?|plans?|tiers?|sheets?|increase\w*|change|hike|quotes?|info\w*|details|models?|structure|options?|breakdown|match)\b`, `\b(about|discuss|understand|regarding|on|see|know|share|explain) (the |your |our )?(pricing|prices)\b`, `\bprices? (went|gone|going|go) up\b`, `^(price|prices|pricing|cost|costs|quote|discount)s?( please| info)?[ ?!.]*$`,
-		`\b(get|getting|send|give|need|want|wants|request|requesting|receive|prepare|provide|like|have|email|issue) (\w+ ){0,5}(quotes?|quotation|price offer|estimate for|pro ?forma)\b`, `\bquot(e|ation)s? for (\w+ ){0,4}(seats?|users?|licen[cs]es?|people|members?|teams?|year|plan)\b`,
-		`\bdiscount(s|ed)?\b`, `\b(coupon|promo|voucher)( codes?)?\b`, `\bcheap(er|est)?\b`, `\b(too |so |very )?expensive\b`, `\b(can'?t|cannot|can we|could we|could i|can i) afford\b`, `\bspecial (offer|deal|rate)s?\b`, `\b(better|good|best) (deal|rate)\b`, `\bnegotiat\w+\b`,
-		`\b(invoice|bill|charge|billing|subscription|renewal) (\w+ ){0,4}(amounts?|total|too (much|high)|higher|more than|increased|doubled|wrong amount)\b`, `\b(amount|total) (\w+ ){0,3}(on|of|in) (\w+ ){0,3}(invoice|bill|receipt)\b`, `\b(why|what) (was|am|were|are|is|did) (\w+ ){0,4}(charged|billed|charging|billing)\b`, `\bwhat (am|are|will|would) (i|we) (\w+ )?(pay|paying|be paying|be charged|owe|being charged)\b`, `\bdo (i|we) (have to |need to |still )?(pay|owe)\b`, `\bwill (i|we) (be charged|be billed|have to pay|pay)\b`,
-		`\b(upgrade|upgrading|downgrade|downgrading|switch|switching|move|moving|change|changing) (\w+ ){0,5}(to|from|my|our|the|your|a) (\w+ ){0,3}(plans?|tier|pro plan|business plan|enterprise|premium|annual billing|yearly billing|subscription)\b`, `\b(plan|subscription|licen[cs]e|seat) (upgrade|downgrade)s?\b`, `\b(upgrade|downgrade) (to|from) (the )?(pro|business|enterprise|premium|team|starter|basic|free)\b`, `\b(buy|purchase|add|order) (\w+ ){0,3}(seats|licen[cs]es?|subscription)\b`,
-		`\bis (it|this|that|there|\w+) (\w+ ){0,2}(free|free of charge|for free)[ ?!.]*$`, `\b(a|the|your|any) free (plan|trial|tier|version|account)\b`, `\bfree of charge\b`, `\b(for|at) no (extra |additional )?(cost|charge)\b`, `\b(extra|additional|hidden|setup|cancellation|late) (fees?|costs?|charges?)\b`, `\bper (seat|user|member) (per )?(month|year|cost|price|fee)\b`, `\b(paid|charged|billed|pay|cost|costs|charging) (\w+ ){0,3}[$€£₹]\s?\d`,
-		`\b(was kostet|wie ?viel kostet|wieviel kosten|was kosten|preis(e|liste|en)?|kosten (fur|pro|der|des)|rabatt\w*|angebot (fur|uber|erstellen|schicken|zusenden)|zu teuer|gunstiger|tarif (wechseln|upgraden)|rechnungsbetrag|preiserhohung)\b`,
-		`\b(combien (coute\w*|ca coute|est-ce|faut-il payer|pour)|quel est le (prix|tarif|cout)|prix|tarifs?|devis|remise|reduction|trop cher|moins cher|montant de (la|ma) facture)\b`,
-		`\b(cuanto (cuesta|vale|cobran|sale|es)|cuanto cuestan|precios?|tarifas?|descuentos?|cotizacion|presupuesto|muy caro|mas barato|importe de (la|mi) factura)\b`,
-		`\b(quanto (costa|costano|viene|si paga)|prezz[oi]|preventivo|sconto|sconti|troppo caro|tariff[ae]|importo della fattura)\b`,
-		`\b(quanto (custa|custam|e|sai|fica)|precos?|orcamento|descontos?|muito caro|mais barato|valor da (fatura|assinatura|mensalidade))\b`,
-		`\b(wat kost|hoeveel kost\w*|wat kosten|prijs|prijzen|offerte|korting\w*|te duur|goedkoper|tarieven|factuurbedrag)\b`,
-		`\b(ile (kosztuje|kosztuja|zaplace|placi\w*)|cen(a|y|e|nik\w*)|rabat\w*|znizk\w+|wycen\w+|za drogo|tansz\w+|kwota faktury)\b`,
-		`\b(ne kadar( tutar| oder\w*)?|fiyat\w*|ucret(i|ler\w*)? ne|indirim\w*|teklif (al|isti|gonder)\w*|cok pahali|kac (lira|para|tl))`,
-		`كم (ال)?(سعر|يكلف|تكلف|ثمن)|بكم|السعر|الاسعار|اسعار|خصم|عرض سعر|تكلفه`, `कितने का|कितने रुपये|कीमत|दाम|मूल्य|छूट|डिस्काउंट|कितना (खर्च|पैसा|शुल्क)|कोटेशन`, `いくら|料金|価格|値段|割引|見積|費用`, `多少钱|价格|价钱|报价|折扣|优惠|费用|收费|太贵|便宜`)},
-	{support.ReasonHuman, phrases(
-		`\b(phone|telephone|contact|hotline) number (to call|for (support|help|you|your)|of (support|your))\b|\b(can|could) (i|we) (call|phone|ring) (you|someone|somebody|support|your)\b|\bnumber (i|we) can (call|ring|phone)\b|\byour (phone|telephone) number\b|\b(get|have|give me|need) (a |the |your )?(phone|telephone) number (to|for|so)\b`, `\b(team|group|shift) ?lead(er)?\b.{0,20}\b(please|now|this)\b|\b(forward|pass|hand|send) this (\w+ )?to (your|a|the) \w+\b`,
-		`\b(can|could|would|will|may|should) (a|any|some|an actual) (real |actual )?(person|human|human being)\b`, `\b(don\'?t|do not|won\'?t|not|never|hate|stop|refuse to) (\w+ ){0,3}(chat|chatting|talk|talking|speak|speaking|deal|dealing|communicate|communicating) (with|to) (a |an |the |your |some )?(stupid |dumb )?(bot|robot|machine|ai|computer|chatbot|assistant)s?\b`, `\bescalat(e|ed|ion) (this|it|my|the (issue|case|ticket|matter|problem)|please)\b`, `^(please )?escalat(e|ion)\b`, `\bwho is your (manager|boss|supervisor)\b`, `\b(your|a|the) (manager|supervisor|boss)( (please|now|immediately)|[.!]*$)`,
-		`\b(speak|talk|chat|connect|transfer|pass|put|hand|forward|escalate|direct|redirect|refer)( me| this| us| it)?( (directly|over|through|on|please|straight))* (to|with) (\w+ ){0,3}(human|person|agent|representative|rep|someone|somebody|advisor|adviser|operator|manager|supervisor|staff|colleague|people|boss|support team|real one|specialist)\b`, `\b(real|live|actual|human|physical|breathing) (person|human|agent|being|beings|representative|rep|support|operator|advisor|adviser|people|help|assistance|assistant)\b`,
-		`^(please |a |an |i want |i need |get me |give me |hi |hello |ok |just )*(human|agent|representative|rep|person|operator|real person|humans?|supervisor|manager|human being|talk to human|speak to agent)( please| now| pls| plz| asap| thanks)*[.!? ]*$`, `\b(i want|i need|i'd like|i would like|get me|give me|is there|can i (have|get)|could i (have|get)|let me have|send me|find me|bring me|we need|we want|i demand|prefer) (to \w+ \w+ )?(a |an |any |your |some |the )?(human|agent|representative|rep|supervisor|manager|person (to|who|i|from|instead|please|now|on)|person[.!?]*$|somebody (real|human)|someone (real|human|from))\b`,
-		`\b(someone|somebody|a person|a human|an agent) (from|on|in|at) (your|the) (team|support|staff|company|side) (\w+ )?(to )?(call|contact|reach|phone|help|get back|look)\b`, `\b(can|could|would|will|have|let|ask) (someone|somebody|a person|a human|an agent|a colleague) (please )?(call|contact|phone|ring|reach out|get in touch|speak|talk|help me personally)\b`, `\b(call|phone|ring) me( back)?\b`, `\bgive me a (call|ring)\b`, `\b(request|want|need|schedule|arrange) (a )?call ?back\b`, `\b(not|no more|stop|instead of|without|tired of|enough of) (\w+ ){0,4}(bot|robot|chatbot|machine|ai|automated (answers?|replies|responses?))s?\b.{0,40}\b(human|person|people|someone|agent)\b`, `\b(human|person|people|someone|agent)s?\b.{0,30}\b(not|instead of) (\w+ ){0,3}(bot|robot|chatbot|machine|ai)\b`, `\bstop (sending me )?(the |these |this )?(bot|automated|robot) (answers|replies|messages|responses)\b`, `\bi('m| am) not talking to a (bot|robot|machine)\b`, `\bhuman\b.{0,20}\bplease\b`, `\bplease\b.{0,20}\bhuman\b`,
-		`\b(mit (einem|einer|jemandem?|ihrem|ihrer|dem) (\w+ )?(menschen|mitarbeiter\w*|person|kollegen|berater\w*|mensch|vorgesetzten)|echte\w* (mensch\w*|person|mitarbeiter\w*)|menschlich\w* (ansprechpartner\w*|mitarbeiter\w*|hilfe)|rufen sie mich|ruckruf|mit jemandem sprechen|ansprechpartner sprechen)\b`,
-		`\b(parler (a|avec) (une?|quelqu'un|la|le|votre) ?(vraie? )?(personne|humain|conseill\w+|agent|responsable|operateur)?|vraie? personne|un humain|etre humain|rappelez[- ]moi|un conseiller)\b`,
-		`\b(hablar con (una?|alguien|la|el|su) ?(persona|humano|agente|representante|asesor\w*|operador\w*|supervisor\w*)?|persona real|ser humano|llamenme|(quiero|necesito|paseme|pasame|deme|atienda|ayude) (\w+ )?(un humano|un agente|una persona))\b`,
-		`\b(parlare con (una?|qualcuno|un') ?(persona|umano|operatore|operatrice|responsabile)?|persona (reale|vera)|un operatore|essere umano|richiamatemi|chiamatemi)\b`,
-		`\b(falar com (uma?|alguem|o|a) ?(pessoa|humano|atendente|representante|supervisor)?|pessoa (real|de verdade)|um humano|um atendente|atendente humano|me liguem|ser humano)\b`,
-		`\b((met|aan) (een|iemand|de) ?(echte? )?(mens|persoon|medewerker|leidinggevende)?( spreken| praten)|echt(e)? (mens|persoon|medewerker)|een medewerker|bel mij|bel me terug|iemand spreken)\b`,
-		`\b((rozmawiac|porozmawiac|polaczy\w+|rozmowa|rozmowe|kontakt) z (\w+ )?(czlowiekiem|konsultant\w*|osoba|kims|pracownik\w*|kierownik\w*)|prawdziw\w+ (osob\w+|czlowiek\w*)|zywym czlowiekiem|prosze (o )?(oddzwonic|zadzwonic|telefon))\b`,
-		`\b((gercek|canli) (bir )?(kisi|insan|temsilci|destek)\w*|(insan|temsilci|yetkili|biri|musteri temsilcisi)(yle|siyle|le|ile|siyle)? (ile )?(gorus|konus)\w*|bir (insan|temsilci|yetkili)\w* (baglan|gorus|konus|isti)\w*|beni arayin)`,
-		`(التحدث|اتحدث|اتكلم|التكلم|تحويلي|اكلم|الحديث) (مع|الي) (\S+ )?(شخص|موظف|انسان|ممثل|مندوب|احد|مسوول)|شخص حقيقي|موظف حقيقي|اتصلوا بي`, `(इंसान|व्यक्ति|एजेंट|प्रतिनिधि|अधिकारी|मैनेजर|किसी) से (\S+ )?(बात|संपर्क)|असली (इंसान|व्यक्ति)|मुझे (कॉल|फोन) कर`, `人間(と|に|の)|担当者(と|に|へ)|オペレータ|人と(話|直接)|電話(して|を)(くだ|ほし|折り返)|有人`, `人工(客服|服务)?|真人|转人工|跟人(说|讲|聊)|客服人员|联系人工|打电话给我|给我(回)?电话`)},
-}

@@ -13,37 +13,20 @@ import (
 // first; none means that the agent may answer.
 func Escalation(text string) []support.Reason {
 	text = ends(text)
-	var reasons []support.Reason
-	add := func(r support.Reason) {
-		if !slices.Contains(reasons, r) {
-			reasons = append(reasons, r)
-		}
-	}
+	raw := unquote(text)
 	s := unquote(normal(text))
 	variants := []string{s}
 	if plain := unleet(s); plain != s {
 		variants = append(variants, plain)
 	}
-	raw, angry := unquote(text), false
+	marks := tone(raw, s)
+	var reasons []support.Reason
 	for _, v := range variants {
-		v = harmless.ReplaceAllString(v, " … ")
-		for _, sub := range subjects {
-			if sub.phrases.MatchString(v) {
-				add(sub.reason)
+		for _, r := range lexicon.reasons(v, marks...) {
+			if !slices.Contains(reasons, r) {
+				reasons = append(reasons, r)
 			}
 		}
-		angry = angry || anger(raw, v)
-		if product.MatchString(v) {
-			continue
-		}
-		for _, sub := range broad {
-			if sub.phrases.MatchString(v) {
-				add(sub.reason)
-			}
-		}
-	}
-	if angry {
-		add(support.ReasonAngry)
 	}
 	slices.SortStableFunc(reasons, func(a, b support.Reason) int { return rank(a) - rank(b) })
 	return reasons
