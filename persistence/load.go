@@ -49,8 +49,8 @@ FROM (SELECT id, reference, conversation_id, channel, thread, category, priority
       FROM tickets WHERE customer_id = $1 AND status NOT IN ('resolved', 'closed')) AS k
 UNION ALL
 SELECT 'recent', ` + messageMeta + `, NULL, m.subject, m.body, m.envelope
--- Seqs have no gaps. Without the bound a plan may read, and describe, all there are.
-FROM messages m WHERE m.customer_id = $1 AND m.seq > (SELECT last_seq FROM c) - $2::bigint
+-- Seqs have no gaps. Without the bounds a plan may read, and describe, all there are.
+FROM messages m WHERE m.customer_id = $1 AND m.seq BETWEEN (SELECT last_seq FROM c) - $2::bigint + 1 AND (SELECT last_seq FROM c)
 UNION ALL
 SELECT 'waiting', ` + messageMeta + `, NULL, m.subject, m.body, m.envelope
 -- OFFSET 0: one by one by key, whatever the plan thinks of how many there are.
