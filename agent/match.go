@@ -56,8 +56,8 @@ func (w *words) sense(s sentence) sense {
 		for _, v := range d.victims {
 			found[v] = slices.DeleteFunc(found[v], func(a place) bool {
 				return slices.ContainsFunc(found[d.cause], func(b place) bool {
-					gap := max(a.from, b.from) - min(a.to, b.to)
-					return gap >= 0 && gap < d.window
+					part := a.from <= b.from && b.to <= a.to // "list" in "price list"
+					return !part && max(a.from, b.from)-min(a.to, b.to) < d.window
 				})
 			})
 		}
