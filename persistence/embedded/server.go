@@ -130,7 +130,7 @@ func (s *Server) Err() error { return s.ended }
 // is written out. It returns when the process is gone.
 func (s *Server) Stop() error {
 	defer s.lock.Close()
-	for _, step := range []struct {
+	for _, step := range []struct { // an ended server needs no signal
 		signal   os.Signal
 		patience time.Duration
 	}{{syscall.SIGINT, 20 * time.Second}, {syscall.SIGQUIT, 5 * time.Second}, {syscall.SIGKILL, 5 * time.Second}} {
@@ -209,6 +209,7 @@ func (s *Server) serve(ctx context.Context) error {
 		started <- err
 		if err == nil {
 			s.ended = s.cmd.Wait()
+			s.lock.Close() // the folder may be served again
 			close(s.done)
 		}
 	}()

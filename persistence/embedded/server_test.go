@@ -125,6 +125,23 @@ func TestSecondUseOfAFolderSaysSo(t *testing.T) {
 	require.ErrorContains(t, err, cfg.Dir)
 }
 
+// A server that was killed is served again by the process that started it, on
+// the same port.
+func TestKilledServerIsServedAgain(t *testing.T) {
+	cfg := Config{Installation: installation(t), Dir: folder(t), NoFsync: true}
+	first, err := Start(t.Context(), cfg)
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(first.PID(), syscall.SIGKILL))
+	<-first.Done()
+	require.Error(t, first.Err())
+	again, err := Start(t.Context(), cfg)
+	require.NoError(t, err)
+	defer again.Stop()
+	require.Equal(t, first.Port(), again.Port())
+	require.NoError(t, first.Stop(), "stopping what is gone does nothing to its successor")
+	connect(t, again.URL("postgres"))
+}
+
 func TestTakenPortIsNamed(t *testing.T) {
 	cfg := Config{Installation: installation(t), Dir: folder(t), NoFsync: true}
 	s, err := Start(t.Context(), cfg)
