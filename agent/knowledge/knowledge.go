@@ -15,6 +15,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"fte/agent"
 	"fte/support"
@@ -66,6 +67,7 @@ type Learned struct{ Changed, Unchanged, Forgotten int }
 // without any is refused: it is more likely a wrong path than a wish.
 func (b *Base) Learn(ctx context.Context, fsys fs.FS) (Learned, error) {
 	var done Learned
+	var docs []support.Document // all are read before any is learnt
 	seen := map[string]bool{}
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || path.Ext(name) != ".md" {
@@ -75,20 +77,14 @@ func (b *Base) Learn(ctx context.Context, fsys fs.FS) (Learned, error) {
 		if err != nil {
 			return err
 		}
+		if !utf8.Valid(source) || bytes.IndexByte(source, 0) >= 0 {
+			return fmt.Errorf("%s is no text in UTF-8", name)
+		}
 		doc := Parse(name, source)
 		if len(doc.Chunks) == 0 || strings.EqualFold(path.Base(name), "README.md") {
 			return nil
 		}
-		seen[name] = true
-		changed, err := b.store.LearnDocument(ctx, Space, doc)
-		if err != nil {
-			return fmt.Errorf("learn %s: %w", name, err)
-		}
-		if changed {
-			done.Changed++
-		} else {
-			done.Unchanged++
-		}
+		seen[name], docs = true, append(docs, doc)
 		return nil
 	})
 	if err != nil {
@@ -96,6 +92,17 @@ func (b *Base) Learn(ctx context.Context, fsys fs.FS) (Learned, error) {
 	}
 	if len(seen) == 0 {
 		return done, errors.New("learn articles: the folder holds no article in markdown")
+	}
+	for _, doc := range docs {
+		changed, err := b.store.LearnDocument(ctx, Space, doc)
+		if err != nil {
+			return done, fmt.Errorf("learn %s: %w", doc.Path, err)
+		}
+		if changed {
+			done.Changed++
+		} else {
+			done.Unchanged++
+		}
 	}
 	known, err := b.store.DocumentPaths(ctx)
 	if err != nil {

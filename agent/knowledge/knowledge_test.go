@@ -150,6 +150,14 @@ func TestLearnReplacesAndForgets(t *testing.T) {
 	require.Equal(t, knowledge.Learned{Changed: 1, Forgotten: 1}, got)
 	_, err = b.Learn(t.Context(), os.DirFS(t.TempDir()))
 	require.Error(t, err, "an empty folder is a wrong path")
+	write(dir, "a.md", "# Apples\n\nAbout green apples.")
+	write(dir, "z.md", "# Zebras\n\n\xff\xfe")
+	_, err = b.Learn(t.Context(), os.DirFS(dir))
+	require.ErrorContains(t, err, "z.md is no text in UTF-8")
+	require.NoError(t, os.Remove(dir+"/z.md"))
+	got, err = b.Learn(t.Context(), os.DirFS(dir))
+	require.NoError(t, err)
+	require.Equal(t, knowledge.Learned{Changed: 1}, got, "a folder that was refused taught nothing")
 }
 
 func TestEmbedIsStable(t *testing.T) {
