@@ -129,7 +129,7 @@ func (c *child) wait(deadline time.Time) {
 	}
 }
 
-func closed(c chan struct{}) bool {
+func closed(c <-chan struct{}) bool {
 	select {
 	case <-c:
 		return true

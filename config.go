@@ -124,7 +124,7 @@ func (c Config) validate() (errs []error) {
 		bad("FTE_ENV", "%q is neither production nor dev", c.Env)
 	}
 	need("DATABASE_URL", c.DatabaseURL)
-	if u, err := url.Parse(c.DatabaseURL); c.DatabaseURL != "" && (err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql")) {
+	if c.DatabaseURL != "" && !isPostgresURL(c.DatabaseURL) {
 		bad("DATABASE_URL", "is not a postgres:// URL")
 	}
 	if len(c.KafkaBrokers) == 0 {
@@ -199,6 +199,11 @@ func (c Config) validate() (errs []error) {
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errs
+}
+
+func isPostgresURL(v string) bool {
+	u, err := url.Parse(v)
+	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
 }
 
 // validateURL refuses what is no https URL; plain http only with

@@ -110,6 +110,7 @@ type dev struct {
 	nodes    []*child                        // workers, then APIs
 	owner    *pgx.Conn                       // holds the advisory lock of the cluster
 	dead     []persistence.Member            // members of an earlier run
+	known    []persistence.Member            // the membership as last read; of the supervising goroutine
 
 	stopping atomic.Bool
 	moved    chan struct{} // of one place: a process ended or was started again; never closed
@@ -315,6 +316,9 @@ func following(addr string, n int, free bool) (string, error) {
 
 func (d *dev) startDatabase(ctx context.Context) error {
 	if d.database = os.Getenv("DATABASE_URL"); d.database != "" {
+		if !isPostgresURL(d.database) {
+			return errors.New("read the settings: DATABASE_URL: is not a postgres:// URL")
+		}
 		d.progress("using the Postgres of DATABASE_URL")
 	} else {
 		found, err := embedded.Find(ctx, os.Getenv("FTE_POSTGRES_BIN"), func(s string) { d.progress("postgres: %s", s) })

@@ -294,20 +294,24 @@ func (j devJSON) settled() bool {
 
 // describe is the ready line as of now. Ready stays true once it was.
 func (d *dev) describe(ctx context.Context, members *persistence.Members) (devJSON, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	parent := ctx
+	ctx, cancel := context.WithTimeout(parent, 2*time.Second)
 	defer cancel()
 	j := devJSON{HTTP: "http://" + d.http, Sim: "http://" + d.sim, DatabaseURL: d.database, Kafka: d.brokers, OperatorToken: d.token, SiteKey: "dev",
 		Mailbox: devMailbox, WhatsAppNumber: devNumber, SupervisorPID: os.Getpid(), Ready: true}
-	_, rows, err := members.List(ctx, devCluster, recentlyEnded)
-	if err != nil {
+	if _, rows, err := members.List(ctx, devCluster, recentlyEnded); err == nil {
+		d.known = rows
+	} else if !d.wasReady {
 		return devJSON{}, err
+	} else if parent.Err() == nil { // processes come and go while Postgres is away
+		d.log.Warn("read the membership", zap.Error(err))
 	}
 	for _, e := range d.edges {
 		j.APIs = append(j.APIs, "http://"+e)
 	}
 	for _, c := range d.nodes {
 		m := devMember{Name: c.name, Kind: c.kind, PID: c.pid()}
-		for _, r := range rows {
+		for _, r := range d.known {
 			if r.Name == c.name {
 				m.SystemID, m.Generation, m.Roles, m.State = r.ID, r.Generation, r.Roles, r.State
 				m.Address = net.JoinHostPort(r.Host, fmt.Sprint(r.Port))
@@ -327,7 +331,11 @@ func (d *dev) describe(ctx context.Context, members *persistence.Members) (devJS
 	}
 	d.wasReady = j.Ready
 	if server := d.postgres.Load(); server != nil {
-		j.Services = append(j.Services, devService{"postgres", server.PID()})
+		postgres := devService{Name: "postgres"}
+		if !closed(server.Done()) {
+			postgres.PID = server.PID()
+		}
+		j.Services = append(j.Services, postgres)
 	}
 	for _, c := range d.services {
 		j.Services = append(j.Services, devService{c.name, c.pid()})

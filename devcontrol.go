@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -87,6 +88,9 @@ func readDevJSON(dir string) (devJSON, error) {
 // databaseURL is DATABASE_URL, else the database of the fte dev in dir.
 func databaseURL(dir string) (string, error) {
 	if u := os.Getenv("DATABASE_URL"); u != "" {
+		if !isPostgresURL(u) { // the driver would quote what it cannot parse, password and all
+			return "", errors.New("read the settings: DATABASE_URL: is not a postgres:// URL")
+		}
 		return u, nil
 	}
 	j, err := readDevJSON(dir)

@@ -42,14 +42,15 @@ func learn(ctx context.Context, pool *pgxpool.Pool, docs fs.FS) (knowledge.Learn
 func runLearn(ctx context.Context, args []string, out io.Writer) error {
 	f := flags("learn")
 	dir := f.String("dir", ".fte", "folder of the running fte dev, when DATABASE_URL is not set")
-	if err := parse(f, args, 1); err != nil {
+	words, err := parseMixed(f, args, 1)
+	if err != nil {
 		return err
 	}
-	if f.NArg() != 1 {
+	if len(words) != 1 {
 		return fmt.Errorf("%w: name a folder of markdown files", errUsage)
 	}
-	if s, err := os.Stat(f.Arg(0)); err != nil || !s.IsDir() {
-		return fmt.Errorf("learn %s: it is no folder", f.Arg(0))
+	if s, err := os.Stat(words[0]); err != nil || !s.IsDir() {
+		return fmt.Errorf("learn %s: it is no folder", words[0])
 	}
 	url, err := databaseURL(*dir)
 	if err != nil {
@@ -64,7 +65,7 @@ func runLearn(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer pool.Close()
-	done, err := learn(ctx, pool, os.DirFS(f.Arg(0)))
+	done, err := learn(ctx, pool, os.DirFS(words[0]))
 	if err != nil {
 		return err
 	}

@@ -30,13 +30,13 @@ func commands() []command {
 	return []command{
 		{"dev", "[-dir .fte] [-http ADDR] [-sim ADDR] [-workers N] [-apis N] [-restart] [-model local|sim|openai] [-reset]", "everything on one machine, no accounts needed", runDev},
 		{"serve", "-run webhook,intake,actors,outbox,console", "one node, settings from the environment", runServe},
-		{"migrate", "up|status", "schema and topics", runMigrate},
-		{"learn", "DIR", "load knowledge from markdown", runLearn},
+		{"migrate", "up|status [-dir .fte]", "schema and topics", runMigrate},
+		{"learn", "DIR [-dir .fte]", "load knowledge from markdown", runLearn},
 		{"sim", "[-addr ADDR] [-dir DIR]", "the simulated vendors alone", runSim},
 		{"broker", "[-addr ADDR] [-dir DIR]", "the embedded Kafka-protocol broker alone (development)", runBroker},
-		{"members", "[-watch] [-json]", "who is in the cluster", runMembers},
-		{"who", "ID|ADDRESS|MESSAGE [-json]", "who owns a customer, and what became of a message", runWho},
-		{"dlq", "list|show ID|replay ID|purge ID", "dead letters", runDLQ},
+		{"members", "[-watch] [-json] [-dir .fte]", "who is in the cluster", runMembers},
+		{"who", "ID|ADDRESS|MESSAGE [-json] [-dir .fte]", "who owns a customer, and what became of a message", runWho},
+		{"dlq", "list|show ID|replay ID|purge ID [-dir .fte]", "dead letters", runDLQ},
 	}
 }
 
@@ -74,12 +74,24 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 			fmt.Fprintf(errs, "fte %s: %v; usage: fte %s %s\n", c.name, err, c.name, c.args)
 			return 2
 		default:
-			fmt.Fprintf(errs, "fte %s: %s\n", c.name, strings.ReplaceAll(err.Error(), "\n", "; "))
+			fmt.Fprintf(errs, "fte %s: %s\n", c.name, oneLine(err.Error()))
 			return 1
 		}
 	}
 	fmt.Fprintf(errs, "fte: there is no command %q; usage: fte COMMAND, and fte help lists them\n", args[0])
 	return 2
+}
+
+// oneLine joins the lines of an error that a library spread over several.
+func oneLine(s string) string {
+	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
+	for i, l := range lines {
+		lines[i] = strings.TrimSpace(l)
+		if i < len(lines)-1 && !strings.HasSuffix(lines[i], ":") {
+			lines[i] += ";"
+		}
+	}
+	return strings.Join(lines, " ")
 }
 
 func usage(w io.Writer) {
@@ -99,6 +111,23 @@ func flags(name string) *flag.FlagSet {
 	f := flag.NewFlagSet("fte "+name, flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	return f
+}
+
+// parseMixed parses flags that may stand before, between and after the words.
+func parseMixed(f *flag.FlagSet, args []string, most int) (words []string, err error) {
+	for rest := args; ; {
+		if err := parse(f, rest, len(rest)); err != nil {
+			return nil, err
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		words, rest = append(words, f.Arg(0)), f.Args()[1:]
+	}
+	if len(words) > most {
+		return nil, fmt.Errorf("%w: unexpected %q", errUsage, words[most])
+	}
+	return words, nil
 }
 
 // parse parses args and refuses more than most positional ones.

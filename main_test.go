@@ -67,7 +67,7 @@ func TestFailureExitsOneWithOneLine(t *testing.T) {
 	t.Setenv("DATABASE_URL", "")
 	for name, args := range map[string][]string{
 		"members without a system": {"members", "-dir", t.TempDir()}, "who without a system": {"who", "x", "-dir", t.TempDir()},
-		"learn from no folder": {"learn", "/nonexistent"}, "serve without settings": {"serve", "-run", "webhook"}, "migrate without a database": {"migrate", "up"},
+		"learn from no folder": {"learn", "/nonexistent"}, "status without a database": {"migrate", "status", "-dir", t.TempDir()}, "serve without settings": {"serve", "-run", "webhook"}, "migrate without a database": {"migrate", "up", "-dir", t.TempDir()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, out, errs := fte(t, args...)
@@ -85,6 +85,20 @@ func TestATakenPortNamesItsFlag(t *testing.T) {
 	code, _, errs := fte(t, "dev", "-dir", t.TempDir(), "-http", l.Addr().String())
 	require.Equal(t, 1, code)
 	require.Contains(t, errs, "-http "+l.Addr().String())
+}
+
+func TestAnUnreadableDatabaseURLIsNotQuoted(t *testing.T) {
+	t.Setenv("DATABASE_URL", "::fte:hunter2@")
+	for _, args := range [][]string{{"migrate", "up"}, {"learn", t.TempDir()}, {"dev", "-dir", t.TempDir(), "-http", "127.0.0.1:0", "-sim", "127.0.0.1:0"}} {
+		code, _, errs := fte(t, args...)
+		require.Equal(t, 1, code)
+		require.Contains(t, errs, "DATABASE_URL")
+		require.NotContains(t, errs, "hunter2")
+	}
+}
+
+func TestErrorsAreOneLine(t *testing.T) {
+	require.Equal(t, "ask: a: refused; b: refused", oneLine("ask:\n\ta: refused\n\tb: refused\n"))
 }
 
 func TestAPIProcessesTakeFollowingPortsWithoutTheSimulators(t *testing.T) {

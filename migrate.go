@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,15 +17,17 @@ import (
 // runMigrate brings schema and topics up to date, or says where they are.
 func runMigrate(ctx context.Context, args []string, out io.Writer) error {
 	f := flags("migrate")
-	if err := parse(f, args, 1); err != nil {
+	dir := f.String("dir", ".fte", "folder of the running fte dev, when DATABASE_URL is not set")
+	words, err := parseMixed(f, args, 1)
+	if err != nil {
 		return err
 	}
-	if f.NArg() != 1 || f.Arg(0) != "up" && f.Arg(0) != "status" {
+	if len(words) != 1 || words[0] != "up" && words[0] != "status" {
 		return fmt.Errorf("%w: say up or status", errUsage)
 	}
-	url := os.Getenv("DATABASE_URL")
-	if url == "" {
-		return errors.New("migrate: DATABASE_URL must be set")
+	url, err := databaseURL(*dir)
+	if err != nil {
+		return err
 	}
 	log, err := newLogger("info", os.Stderr)
 	if err != nil {
@@ -37,7 +38,7 @@ func runMigrate(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer pool.Close()
-	if f.Arg(0) == "up" {
+	if words[0] == "up" {
 		if err := persistence.Migrate(ctx, pool, log); err != nil {
 			return err
 		}

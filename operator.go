@@ -68,7 +68,7 @@ func (o *operator) call(ctx context.Context, method, path string, body, out any)
 		json.NewDecoder(io.LimitReader(res.Body, 1<<16)).Decode(&p)
 		return &statusError{status: res.StatusCode, text: cmp.Or(p.Detail, p.Title)}
 	}
-	if out == nil {
+	if out == nil || res.StatusCode == http.StatusNoContent {
 		return nil
 	}
 	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
@@ -92,18 +92,9 @@ func operatorCommand(name string, args []string, most int, more func(*flag.FlagS
 	if more != nil {
 		more(f)
 	}
-	var words []string // flags may stand before and after the words
-	for rest := args; ; {
-		if err := parse(f, rest, len(rest)); err != nil {
-			return nil, nil, err
-		}
-		if f.NArg() == 0 {
-			break
-		}
-		words, rest = append(words, f.Arg(0)), f.Args()[1:]
-	}
-	if len(words) > most {
-		return nil, nil, fmt.Errorf("%w: unexpected %q", errUsage, words[most])
+	words, err := parseMixed(f, args, most)
+	if err != nil {
+		return nil, nil, err
 	}
 	o, err := findOperator(*dir)
 	return o, words, err
@@ -226,6 +217,10 @@ func runDLQ(ctx context.Context, args []string, out io.Writer) error {
 	var raw any
 	if err := o.call(ctx, method, path, nil, &raw); err != nil {
 		return fmt.Errorf("%s dead letters: %w", words[0], err)
+	}
+	if method == http.MethodPost {
+		fmt.Fprintf(out, "%s: %s\n", map[string]string{"replay": "will be tried again", "purge": "purged"}[words[0]], words[1])
+		return nil
 	}
 	e := json.NewEncoder(out)
 	e.SetIndent("", " ")

@@ -69,3 +69,24 @@ func TestWhoNamesTheOwner(t *testing.T) {
 	require.Empty(t, out)
 	require.Equal(t, 1, strings.Count(errs, "\n"), errs)
 }
+
+func TestDeadLettersByCommand(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.Path)
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		fmt.Fprint(w, `{"items":[]}`)
+	}))
+	defer server.Close()
+	t.Setenv("FTE_API", server.URL)
+	t.Setenv("FTE_TOKEN", "secret")
+	for _, args := range [][]string{{"dlq", "list"}, {"dlq", "replay", "x"}, {"dlq", "purge", "x"}} {
+		code, out, errs := fte(t, args...)
+		require.Zero(t, code, errs)
+		require.NotEmpty(t, out)
+	}
+	require.Equal(t, []string{"GET /api/v1/dlq", "POST /api/v1/dlq/x/replay", "POST /api/v1/dlq/x/purge"}, asked)
+}

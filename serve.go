@@ -531,7 +531,10 @@ func (n *node) health() webhook.Checks {
 			if n.admin.Ready(ctx) != nil {
 				return webhook.Down, "messages cannot be accepted: Kafka is away"
 			}
-			if n.pool.Ping(ctx) != nil {
+			// Postgres may hang, which is no reason to be late with an answer.
+			soon, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			if n.pool.Ping(soon) != nil {
 				return webhook.Degraded, "messages are accepted and answered later: Postgres is away"
 			}
 			if !n.served() {
