@@ -191,17 +191,19 @@ func (n *Node) endedOr(err error) error {
 	return err
 }
 
+var began = time.Now()
+
+// tick is the time to this process's next tick of a length. Renewals and pings are
+// made together, at ticks, which wake an idle process once. Every process ticks by its
+// own start, so that members do not act in step.
+func tick(every time.Duration) time.Duration { return every - time.Since(began)%every }
+
 // beat renews the lease. It shares its goroutine with nothing, and stops with the
 // member, not before.
 func (n *Node) beat() {
-	t := time.NewTicker(n.cfg.Heartbeat)
-	defer t.Stop()
-	for {
-		select {
-		case <-n.life.Done():
-			return
-		case <-t.C:
-		}
+	next := time.Now().Add(tick(n.cfg.Heartbeat))
+	for pause(n.life, time.Until(next)) {
+		next = time.Now().Add(tick(n.cfg.Heartbeat)) // also when this one takes long
 		n.renew()
 	}
 }

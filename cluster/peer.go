@@ -143,7 +143,7 @@ func (ps *peers) tell() {
 
 func (p *peer) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		next := time.Now().Add(p.n.cfg.Heartbeat)
+		next := time.Now().Add(tick(p.n.cfg.Heartbeat))
 		p.look(ctx)
 		p.rest(ctx, next)
 	}

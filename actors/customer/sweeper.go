@@ -82,15 +82,13 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	var wakes sync.WaitGroup
 	defer wakes.Wait()
 	slots := make(chan struct{}, s.cfg.Parallel)
-	tick := time.NewTicker(s.cfg.Interval)
-	defer tick.Stop()
 	for {
 		for s.sweep(ctx, slots, &wakes) {
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-time.After(support.Tick(s.cfg.Interval)):
 		case <-s.kick:
 		}
 	}

@@ -72,7 +72,7 @@ type Config struct {
 	// Timeout bounds one request. Defaults to 8 seconds.
 	Timeout time.Duration
 	// Poll is how often it is looked what is due without a kick. Defaults to 1
-	// second, with jitter.
+	// second.
 	Poll time.Duration
 	// LookIn is how long an unknown outcome rests before it is looked up, TW-11.
 	// Defaults to 60 seconds times TimeScale.

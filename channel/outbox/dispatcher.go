@@ -3,7 +3,6 @@ package outbox
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -147,9 +146,9 @@ func (d *Dispatcher) lapse(ctx context.Context) {
 	}
 }
 
-// rest waits about d; false when ctx ended.
-func (d *Dispatcher) rest(ctx context.Context, about time.Duration) bool {
-	t := time.NewTimer(about*3/4 + rand.N(about/2+1))
+// rest waits for the next tick; false when ctx ended.
+func (d *Dispatcher) rest(ctx context.Context, every time.Duration) bool {
+	t := time.NewTimer(support.Tick(every))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

@@ -94,7 +94,7 @@ func (k *parkedKeys) remove(key []byte) {
 // replay tries parked letters until ctx ends. Every member does: the table lets
 // one at a time have a key.
 func (c *Consumer) replay(ctx context.Context) {
-	for wait(ctx, c.cfg.Sweep) {
+	for wait(ctx, support.Tick(c.cfg.Sweep)) {
 		for ctx.Err() == nil {
 			found, err := c.cfg.Letters.RetryParked(ctx, c.openTopics(), c.retry)
 			if err != nil && ctx.Err() == nil {

@@ -50,7 +50,7 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 
 // Run relays until ctx ends.
 func (r *Relay) Run(ctx context.Context) error {
-	pause := r.cfg.Interval
+	pause := support.Tick(r.cfg.Interval)
 	for wait(ctx, pause) {
 		n, err := r.cfg.Events.RelayEvents(ctx, r.cfg.Batch, r.publish)
 		switch {
@@ -62,7 +62,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		case n == r.cfg.Batch:
 			pause = 0
 		default:
-			pause = r.cfg.Interval
+			pause = support.Tick(r.cfg.Interval)
 		}
 	}
 	return nil
