@@ -89,7 +89,11 @@ func newLexicon() (*words, error) {
 					w.add(class(name), t)
 				}
 			default:
-				for _, c := range w.rule(name, strings.Fields(list)) {
+				of, err := w.rule(name, strings.Fields(list))
+				if err != nil {
+					return nil, fmt.Errorf("parse lexicon %s, line %d: %w", f.Name(), n+1, err)
+				}
+				for _, c := range of {
 					used[c] = true
 				}
 			}
@@ -111,12 +115,14 @@ func newLexicon() (*words, error) {
 
 // rule reads "reason: a b|c !d /12" or "drop a b: c /2" and returns the classes
 // that it speaks of.
-func (w *words) rule(name string, fields []string) (used []class) {
+func (w *words) rule(name string, fields []string) (used []class, err error) {
 	r := rule{reason: support.Reason(name), window: defaultWindow}
 	for _, f := range fields {
 		switch {
 		case f[0] == '/':
-			r.window, _ = strconv.Atoi(f[1:])
+			if r.window, err = strconv.Atoi(f[1:]); err != nil {
+				return nil, err
+			}
 		case f[0] == '!':
 			r.none = append(r.none, class(f[1:]))
 			used = append(used, class(f[1:]))
@@ -125,15 +131,18 @@ func (w *words) rule(name string, fields []string) (used []class) {
 			used = append(used, r.all[len(r.all)-1]...)
 		}
 	}
+	if len(r.all) == 0 {
+		return nil, fmt.Errorf("%q names no class", name)
+	}
 	victims, isDrop := strings.CutPrefix(name, "drop ")
 	if !isDrop {
 		w.rules = append(w.rules, r)
-		return used
+		return used, nil
 	}
 	for _, cause := range r.all[0] {
 		w.drops = append(w.drops, drop{victims: classes(strings.Fields(victims)), cause: cause, window: r.window})
 	}
-	return append(used, classes(strings.Fields(victims))...)
+	return append(used, classes(strings.Fields(victims))...), nil
 }
 
 func classes(names []string) (all []class) {

@@ -40,7 +40,7 @@ func (w *words) sense(s sentence) sense {
 				found[t.class] = append(found[t.class], place{i, end})
 			}
 		})
-		if strings.Contains(word, "*") {
+		if masked(word) {
 			found["masked"] = append(found["masked"], place{i, i + 1})
 		}
 	}

@@ -99,3 +99,9 @@ func spelling(word []rune) string {
 	}
 	return w
 }
+
+// masked says whether a word is written with stars in place of letters: "sh*t".
+func masked(word string) bool {
+	star := strings.IndexByte(word, '*')
+	return star > 0 && star <= 2 && len(word) >= 4 && (word[0] < '0' || word[0] > '9')
+}
