@@ -4,7 +4,6 @@ import (
 	"embed"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -193,11 +192,3 @@ func deletions(word string) []string {
 	slices.Sort(all)
 	return slices.Compact(all)
 }
-
-// subject is a matter that people handle, and the phrases that decide for it.
-type subject struct {
-	reason  support.Reason
-	phrases *regexp.Regexp
-}
-
-func phrases(p ...string) *regexp.Regexp { return regexp.MustCompile(strings.Join(p, "|")) }
