@@ -30,6 +30,10 @@ type Schema struct {
 // ErrSchemaNewer: the database was migrated by a newer program than this one.
 var ErrSchemaNewer = errors.New("the database's schema is newer than this program")
 
+// ErrSchemaOther: the database has a migration whose text was another one when it
+// was applied, so that its tables are not those this program knows.
+var ErrSchemaOther = errors.New("the database was made by another text of a migration")
+
 // migrationLock is the advisory lock under which schemas change ("fte-migr").
 const migrationLock int64 = 0x6674652d6d696772
 
@@ -37,7 +41,8 @@ const migrationLock int64 = 0x6674652d6d696772
 // where it is there already it changes nothing. One process migrates at a time,
 // the others wait. Each migration is a transaction. Where the server has the
 // vector extension it is created with the table that needs it; without it word
-// search alone goes on. A database newer than the program is ErrSchemaNewer.
+// search alone goes on. A database newer than the program is ErrSchemaNewer, one
+// made by another text of a migration ErrSchemaOther.
 //
 // It works over connections of its own, so that the pool's limits do not hold,
 // and resets the pool, whose connections did not know the vector type yet.
@@ -64,11 +69,17 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *zap.Logger) error {
 	if current > target {
 		return fmt.Errorf("migrate the schema: %w: it is at %d, this program knows %d: run a newer program", ErrSchemaNewer, current, target)
 	}
+	if err := sameTexts(ctx, conn, provider.ListSources(), current); err != nil {
+		return fmt.Errorf("migrate the schema: %w", err)
+	}
 	results, err := provider.Up(ctx)
 	for _, r := range results {
 		log.Info("migration applied", zap.String("file", path.Base(r.Source.Path)), zap.Duration("took", r.Duration))
 	}
 	if err != nil {
+		return fmt.Errorf("migrate the schema: %w", err)
+	}
+	if err := keepTexts(ctx, conn, provider.ListSources()); err != nil {
 		return fmt.Errorf("migrate the schema: %w", err)
 	}
 	if err := addVector(ctx, conn, log); err != nil {

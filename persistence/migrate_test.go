@@ -73,6 +73,19 @@ func TestNewerDatabaseIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "9999")
 }
 
+// A migration that was edited after a database was made by it would leave a
+// program without its columns.
+func TestADatabaseOfAnotherTextIsRefused(t *testing.T) {
+	pool := open(t, persistence.Config{URL: persistencetest.Empty(t)})
+	require.NoError(t, persistence.Migrate(t.Context(), pool, zap.NewNop()))
+	require.NoError(t, persistence.Migrate(t.Context(), pool, zap.NewNop()), "the same text")
+	_, err := pool.Exec(t.Context(), `COMMENT ON TABLE goose_db_version IS '{"1":"ab"}'`)
+	require.NoError(t, err)
+	err = persistence.Migrate(t.Context(), pool, zap.NewNop())
+	require.ErrorIs(t, err, persistence.ErrSchemaOther)
+	require.ErrorContains(t, err, "0001_initial.sql")
+}
+
 func TestVectorsGoIn(t *testing.T) {
 	pool := persistencetest.Pool(t)
 	if !hasVector(t, pool) {
