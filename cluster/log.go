@@ -11,7 +11,8 @@ import (
 // quiet is the library's way to our log. Below Info it prints whole messages, so
 // nothing below Info passes; above, it attaches some that it could not handle, so
 // every attribute that is not plain text or a number goes. Messages of ours can
-// therefore never reach the log through it.
+// therefore never reach the log through it. Its Info, a line for each step of
+// each connection, is a Debug to us.
 type quiet struct{ slog.Handler }
 
 func libraryLog(log *zap.Logger) *slog.Logger {
@@ -20,13 +21,21 @@ func libraryLog(log *zap.Logger) *slog.Logger {
 
 // Enabled implements slog.Handler.
 func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= slog.LevelInfo && q.Handler.Enabled(ctx, l)
+	return l >= slog.LevelInfo && q.Handler.Enabled(ctx, ours(l))
+}
+
+// ours is a level of the library in our terms: a peer that goes away is an Error
+// to it and a Warn to us.
+func ours(l slog.Level) slog.Level {
+	if l < slog.LevelWarn {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // Handle implements slog.Handler.
 func (q quiet) Handle(ctx context.Context, r slog.Record) error {
-	// A peer that goes away is an Error to the library; to us it is a Warn at most.
-	clean := slog.NewRecord(r.Time, min(r.Level, slog.LevelWarn), r.Message, r.PC)
+	clean := slog.NewRecord(r.Time, ours(r.Level), r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		if harmless(a.Value) {
 			clean.AddAttrs(a)
