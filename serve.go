@@ -517,6 +517,7 @@ func (n *node) health() webhook.Checks {
 			return webhook.Up, ""
 		},
 	}
+	replies := persistence.NewOutbox(n.pool, persistence.NewDEKs(n.pool, n.keys), n.log.Named("health"))
 	if n.agent != nil {
 		dependencies["model"] = func(context.Context) (webhook.Condition, string) {
 			if ok, why := n.agent.Healthy(); !ok {
@@ -539,6 +540,9 @@ func (n *node) health() webhook.Checks {
 			}
 			if !n.served() {
 				return webhook.Degraded, "messages are accepted and answered later: no worker is active"
+			}
+			if waiting, err := replies.Refused(soon, support.WhatsApp); err == nil && waiting > 0 {
+				return webhook.Degraded, fmt.Sprintf("the vendor refused or did not answer: %d replies wait", waiting)
 			}
 			return webhook.Up, ""
 		}},

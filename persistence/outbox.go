@@ -272,6 +272,19 @@ SELECT FROM o`, args...)
 	return nil
 }
 
+// Refused is how many unfinished replies of the channel were tried within the
+// last five minutes, the last time without success.
+func (b *Outbox) Refused(ctx context.Context, ch support.Channel) (n int, err error) {
+	err = b.pool.QueryRow(ctx, `
+		SELECT count(*)
+		FROM outbox
+		WHERE channel = $1 AND state IN ('pending', 'sending', 'unknown') AND error IS NOT NULL AND claimed_at > now() - interval '5 minutes'`, string(ch)).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count refused replies on %s: %w", ch, unavailable(err))
+	}
+	return n, nil
+}
+
 // Recorded says whether a reply of the channel has this id of the vendor's.
 func (b *Outbox) Recorded(ctx context.Context, ch support.Channel, providerID string) (found bool, err error) {
 	err = b.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM outbox WHERE channel = $1 AND provider_id = $2)`, string(ch), providerID).Scan(&found)

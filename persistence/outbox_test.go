@@ -207,6 +207,28 @@ func TestSettlementsAreGuarded(t *testing.T) {
 	require.Equal(t, support.OutAccepted, s.state(t, id, seq), "what was accepted is never pending")
 }
 
+func TestRefusedRepliesAreCounted(t *testing.T) {
+	s, b := newOutbox(t)
+	s.queue(t, s.customer(t, "ada@example.org"), answer)
+	refused := func(want int) {
+		t.Helper()
+		n, err := b.Refused(t.Context(), support.WhatsApp)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
+	refused(0)
+	settle(t, b, claimOne(t, b), support.Settlement{To: support.OutPending, Error: "20429"})
+	refused(1)
+	n, err := b.Refused(t.Context(), support.Email)
+	require.NoError(t, err)
+	require.Zero(t, n, "another channel")
+	s.set(t, `UPDATE outbox SET next_at = now()`)
+	o := claimOne(t, b)
+	refused(1)
+	settle(t, b, o, support.Settlement{To: support.OutAccepted, ProviderID: "SM9"})
+	refused(0)
+}
+
 func TestAReceiptMayOvertakeTheAnswer(t *testing.T) {
 	s, b := newOutbox(t)
 	id := s.customer(t, "ada@example.org")
