@@ -542,7 +542,7 @@ func (n *node) health() webhook.Checks {
 				return webhook.Degraded, "messages are accepted and answered later: no worker is active"
 			}
 			if waiting, err := replies.Refused(soon, support.WhatsApp); err == nil && waiting > 0 {
-				return webhook.Degraded, fmt.Sprintf("the vendor refused or did not answer: %d replies wait", waiting)
+				return webhook.Degraded, fmt.Sprintf("the vendor refuses or does not answer; replies that wait: %d", waiting)
 			}
 			return webhook.Up, ""
 		}},
