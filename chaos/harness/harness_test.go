@@ -2,7 +2,6 @@ package harness
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -128,7 +127,7 @@ func TestCutsNameTheirDestinations(t *testing.T) {
 	heal()
 	c, err := socks.Dial("tcp", d.First().Sim[len("http://"):])
 	require.NoError(t, err)
-	require.NoError(t, c.(net.Conn).Close())
+	require.NoError(t, c.Close())
 	require.True(t, d.Faults()[0].Fired)
 	require.Equal(t, "cut", d.Faults()[0].Kind)
 
