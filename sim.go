@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"time"
 
 	"go.uber.org/zap"
@@ -101,6 +102,9 @@ func runBroker(ctx context.Context, args []string, _ io.Writer) error {
 	log, err := newLogger("info", os.Stderr)
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1) // one goroutine does the broker's work; more threads would only wake each other
 	}
 	b, err := kafkatest.Start(kafkatest.Config{Dir: *dir, Addr: *addr, Log: log.Named("broker")})
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 // Store is what the dispatcher needs from storage. Every method is one guarded,
 // durable statement.
 type Store interface {
-	// Due says, cheaply, what waits on each of the channels.
-	Due(ctx context.Context, channels []support.Channel) ([]support.DueReplies, error)
+	// Due says, cheaply, what waits on each channel.
+	Due(ctx context.Context) ([]support.DueReplies, error)
 	// Claim takes due replies of a channel, each the first unfinished one of its
 	// customer there.
 	Claim(ctx context.Context, ch support.Channel, worker string, limit int, claimFor time.Duration) ([]support.Outbound, error)

@@ -66,15 +66,11 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 // watch looks now and then what is due, and has it done. Replies that a commit of
 // this process queued need not wait for it.
 func (d *Dispatcher) watch(ctx context.Context) {
-	channels := []support.Channel{support.WebForm}
-	for _, ch := range d.channels {
-		channels = append(channels, ch.name)
-	}
 	for round := 0; d.rest(ctx, d.cfg.Poll); round++ {
 		if round%8 == 0 {
 			d.lapse(ctx)
 		}
-		all, err := d.cfg.Store.Due(ctx, channels)
+		all, err := d.cfg.Store.Due(ctx)
 		if err != nil {
 			d.warn(ctx, "due replies not seen", err)
 			continue

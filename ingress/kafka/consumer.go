@@ -39,7 +39,7 @@ type ConsumerConfig struct {
 	ParkAfter time.Duration // how long a key may fail alone. Defaults to 30 seconds
 	Timeout   time.Duration // of one delivery. Defaults to 10 seconds
 	Grace     time.Duration // for deliveries under way when a partition goes. Defaults to 5 seconds
-	Sweep     time.Duration // how often parked letters are looked at. Defaults to 1 second
+	Sweep     time.Duration // how often parked letters are looked at. Defaults to 2 seconds
 
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
@@ -76,7 +76,7 @@ func NewConsumer(cfg ConsumerConfig) (*Consumer, error) {
 	defaults(&cfg.ParkAfter, 30*time.Second)
 	defaults(&cfg.Timeout, 10*time.Second)
 	defaults(&cfg.Grace, 5*time.Second)
-	defaults(&cfg.Sweep, time.Second)
+	defaults(&cfg.Sweep, 2*time.Second)
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}

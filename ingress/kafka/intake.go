@@ -51,11 +51,11 @@ func (in *intake) groupConfig() *sarama.Config {
 	g.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
 	c.Consumer.Return.Errors = true
 	c.Consumer.Retry.Backoff = 200 * time.Millisecond
-	c.Consumer.MaxWaitTime = 250 * time.Millisecond
+	c.Consumer.MaxWaitTime = 500 * time.Millisecond // records end it; a partition just taken waits for it
 	c.Consumer.Offsets.Initial = sarama.OffsetOldest
 	// What is committed at each interval is what was marked, never what was fetched.
 	c.Consumer.Offsets.AutoCommit.Enable = true
-	c.Consumer.Offsets.AutoCommit.Interval = 200 * time.Millisecond
+	c.Consumer.Offsets.AutoCommit.Interval = 500 * time.Millisecond
 	return c
 }
 

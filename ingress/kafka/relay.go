@@ -25,7 +25,7 @@ type RelayConfig struct {
 	Events    Events     // required
 	Publisher *Publisher // required
 	Batch     int        // events at once. Defaults to 200
-	// Interval is the longest an event waits to be noticed. Defaults to 1 second.
+	// Interval is the longest an event waits to be noticed by this process. Defaults to 2 seconds.
 	Interval time.Duration
 	Log      *zap.Logger
 }
@@ -41,7 +41,7 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 		return nil, errors.New("a relay needs events and a publisher")
 	}
 	defaults(&cfg.Batch, 200)
-	defaults(&cfg.Interval, time.Second)
+	defaults(&cfg.Interval, 2*time.Second)
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
