@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -108,18 +109,27 @@ func TestAPIProcessesTakeFollowingPortsWithoutTheSimulators(t *testing.T) {
 	require.Equal(t, d.http, d.edges[0])
 	require.NotContains(t, d.edges, d.sim)
 
-	// Of three ports in a row the simulators have the second and a stranger the third.
-	var first, port int
+	// Of three ports in a row the simulators have the second and a stranger the
+	// third. They lie below those that connections take.
+	var first int
 	var stranger net.Listener
-	require.Eventually(t, func() bool {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		first = l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		port = first + 2
-		stranger, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		return err == nil
-	}, 10*time.Second, time.Millisecond)
+	for first = 20000 + rand.IntN(10000); stranger == nil; first += 3 {
+		require.Less(t, first, 32000, "no three free ports in a row")
+		var free []net.Listener
+		for n := range 3 {
+			if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+n)); err == nil {
+				free = append(free, l)
+			}
+		}
+		if len(free) == 3 {
+			stranger, free = free[2], free[:2]
+		}
+		for _, l := range free {
+			l.Close()
+		}
+	}
+	first -= 3
+	port := first + 2
 	defer stranger.Close()
 	d = &dev{devOptions: devOptions{http: fmt.Sprintf("127.0.0.1:%d", first), sim: fmt.Sprintf("127.0.0.1:%d", first+1), apis: 2}}
 	err := d.checkPorts()
