@@ -175,7 +175,7 @@ func (n *node) openCluster(context.Context) error {
 	c := cluster.Config{
 		Cluster: n.cfg.Cluster, Name: n.cfg.Member, Roles: n.cfg.Roles, Build: n.build(), Weight: n.cfg.Weight, Host: host, Port: port,
 		Membership: membership{persistence.NewMembers(n.leases)}, ServerTLS: server, ClientTLS: client, Dial: n.dial.DialContext,
-		Log: n.log.Named("cluster"), Lease: leaseTime, DrainTime: n.cfg.DrainTimeout,
+		Log: n.log.Named("cluster"), Tick: support.Tick, Lease: leaseTime, DrainTime: n.cfg.DrainTimeout,
 		OnDeclared: n.declared,
 		OnEvicted: func() {
 			n.log.Error("this member was declared dead: ending")

@@ -50,6 +50,12 @@ type Config struct {
 	Attempt   time.Duration // one try of a request that is not answered. Defaults to 2 s
 	DrainTime time.Duration // a busy activation's, when it must go. Defaults to 20 s
 
+	// Tick is the time to the next tick of a length, at most that length: renewals
+	// and pings are made then. A process that does all its periodic work at common
+	// ticks is woken less. Members must not tick in step. Defaults to a clock that
+	// starts with the node.
+	Tick func(every time.Duration) time.Duration
+
 	// OnView is called after each change of the view, in order and one at a time,
 	// with the members that ended since the last call. It must not block for long.
 	OnView func(v *View, ended []Member)
@@ -98,6 +104,10 @@ func (c Config) check() (Config, error) {
 	need(c.Lease >= 3*c.Heartbeat, "the lease is shorter than 3 heartbeats")
 	if c.Log == nil {
 		c.Log = zap.NewNop()
+	}
+	if c.Tick == nil {
+		began := time.Now()
+		c.Tick = func(every time.Duration) time.Duration { return every - time.Since(began)%every }
 	}
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext

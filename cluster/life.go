@@ -191,19 +191,12 @@ func (n *Node) endedOr(err error) error {
 	return err
 }
 
-var began = time.Now()
-
-// tick is the time to this process's next tick of a length. Renewals and pings are
-// made together, at ticks, which wake an idle process once. Every process ticks by its
-// own start, so that members do not act in step.
-func tick(every time.Duration) time.Duration { return every - time.Since(began)%every }
-
 // beat renews the lease. It shares its goroutine with nothing, and stops with the
 // member, not before.
 func (n *Node) beat() {
-	next := time.Now().Add(tick(n.cfg.Heartbeat))
+	next := time.Now().Add(n.cfg.Tick(n.cfg.Heartbeat))
 	for pause(n.life, time.Until(next)) {
-		next = time.Now().Add(tick(n.cfg.Heartbeat)) // also when this one takes long
+		next = time.Now().Add(n.cfg.Tick(n.cfg.Heartbeat)) // also when this one takes long
 		n.renew()
 	}
 }

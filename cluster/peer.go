@@ -43,13 +43,11 @@ type peer struct {
 	up     atomic.Bool  // the last ping was answered
 	active atomic.Int64 // activations it reported
 	rtt    atomic.Int64 // of our last ping, in nanoseconds
-	proved atomic.Int64 // when a ping was answered, ours or its own: nanoseconds since began
-
-	began time.Time
+	pinged atomic.Int64 // when our last ping was answered, Unix nanoseconds
+	next   *time.Timer  // of our next look
 
 	// Used by the peer's goroutine alone.
 	since     time.Time // when it became unreachable; zero while it answers
-	pinged    time.Time // when our last ping was answered
 	suspected bool      // a suspicion of ours is in the table
 	refusals  int       // in a row
 }
@@ -73,20 +71,26 @@ func (ps *peers) follow(v *View) {
 			continue
 		}
 		ctx, stop := context.WithCancel(ps.n.life)
-		p := &peer{n: ps.n, member: m, stop: stop, wake: make(chan struct{}, 1), began: time.Now()}
+		p := &peer{n: ps.n, member: m, stop: stop, wake: make(chan struct{}, 1), next: time.NewTimer(ps.n.cfg.Heartbeat)}
 		ps.all[m.ID] = p
 		ps.n.running.Go(func() { p.run(ctx) })
 	}
 }
 
 // heard takes a ping of another member. One that says that our answer to the last
-// came proves as much as a ping of ours.
+// came proves as much as a ping of ours. So of two members that reach each other one
+// pings, and the other answers: it pings itself when the next ping is late, and every
+// few heartbeats.
 func (ps *peers) heard(ping *clusterpb.Envelope) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if p := ps.all[ping.Member]; p != nil && ping.Heard {
-		p.active.Store(ping.Count)
-		p.proved.Store(int64(time.Since(p.began)))
+	p, beat := ps.all[ping.Member], ps.n.cfg.Heartbeat
+	if p == nil || !ping.Heard {
+		return
+	}
+	p.active.Store(ping.Count)
+	if ps.n.ID() > p.member.ID && p.up.Load() && time.Since(time.Unix(0, p.pinged.Load())) < ownPing*beat {
+		p.next.Reset(beat + beat/5)
 	}
 }
 
@@ -142,43 +146,17 @@ func (ps *peers) tell() {
 }
 
 func (p *peer) run(ctx context.Context) {
+	defer p.next.Stop()
 	for ctx.Err() == nil {
-		next := time.Now().Add(tick(p.n.cfg.Heartbeat))
+		next := time.Now().Add(p.n.cfg.Tick(p.n.cfg.Heartbeat))
 		p.look(ctx)
-		p.rest(ctx, next)
-	}
-}
-
-// rest waits for the time of the next look, and as long as the other member's pings
-// make ours needless.
-func (p *peer) rest(ctx context.Context, next time.Time) {
-	t := time.NewTimer(time.Until(next))
-	defer t.Stop()
-	for {
+		p.next.Reset(time.Until(next))
 		select {
 		case <-ctx.Done():
-			return
 		case <-p.wake:
-			return
-		case <-t.C:
+		case <-p.next.C:
 		}
-		more := p.spared()
-		if more <= 0 {
-			return
-		}
-		t.Reset(more)
 	}
-}
-
-// spared is how long a ping of ours is needless yet. Of two members that reach each
-// other one pings, the other answers: it pings itself when the next ping is late, and
-// every few heartbeats.
-func (p *peer) spared() time.Duration {
-	beat := p.n.cfg.Heartbeat
-	if p.n.ID() < p.member.ID || !p.up.Load() || p.suspected || time.Since(p.pinged) > ownPing*beat {
-		return 0
-	}
-	return beat + beat/5 - (time.Since(p.began) - time.Duration(p.proved.Load()))
 }
 
 // look is one round: ping, and if that fails, find out how dead it is.
@@ -253,8 +231,7 @@ func (p *peer) ping(ctx context.Context) bool {
 	p.n.heard(r.View)
 	p.active.Store(r.Count)
 	p.rtt.Store(int64(time.Since(began)))
-	p.proved.Store(int64(time.Since(p.began)))
-	p.pinged = time.Now()
+	p.pinged.Store(time.Now().UnixNano())
 	return true
 }
 
