@@ -21,17 +21,11 @@ import (
 	"fte/actors/customer"
 	"fte/actors/mailbox"
 	"fte/agent"
-	"fte/agent/knowledge"
-	"fte/agent/local"
-	"fte/agent/openai"
-	"fte/agent/tool"
 	"fte/channel/outbox"
 	"fte/channel/whatsapp"
 	"fte/cluster"
 	"fte/ingress"
-	"fte/ingress/console"
 	"fte/ingress/kafka"
-	"fte/ingress/webhook"
 	"fte/persistence"
 	"fte/support"
 )
@@ -255,111 +249,6 @@ func (n *node) declared(dead cluster.Member) {
 	g.Wait()
 }
 
-// kicking tells the dispatcher of a commit that queued a reply.
-type kicking struct {
-	*persistence.Customers
-	kick func()
-}
-
-func (k kicking) Commit(ctx context.Context, c support.Commit) (support.Committed, error) {
-	done, err := k.Customers.Commit(ctx, c)
-	if err == nil && len(c.Outbox) > 0 {
-		k.kick()
-	}
-	return done, err
-}
-
-func (n *node) openActors(context.Context) (err error) {
-	if !n.cfg.has("outbox") && !n.cfg.has("actors") {
-		return nil
-	}
-	rows := persistence.NewOutbox(n.pool, persistence.NewDEKs(n.pool, n.keys), n.log.Named("persistence"))
-	n.sender, err = whatsapp.NewSender(whatsapp.SenderConfig{
-		AccountSID: n.cfg.TwilioSID, AuthToken: n.cfg.TwilioTokens[0], Number: n.cfg.TwilioNumber, PublicURL: n.cfg.PublicURL, BaseURL: n.cfg.TwilioURL,
-		Taken: func(ctx context.Context, sid string) (bool, error) { return rows.Recorded(ctx, support.WhatsApp, sid) }, Client: n.dial.client(0), Now: n.cfg.now,
-	})
-	if err != nil {
-		return err
-	}
-	if n.cfg.has("outbox") {
-		n.outbox, err = outbox.New(outbox.Config{
-			Store: rows, Senders: map[support.Channel]outbox.Sender{support.WhatsApp: n.sender}, Worker: n.member.ID(), Units: agent.Units,
-			LeaseOK: func() bool { return n.member.LeaseLeft() > 0 }, TimeScale: n.cfg.TimeScale, Log: n.log, Registerer: n.metrics,
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if !n.cfg.has("actors") {
-		return nil
-	}
-	if err := n.openNumbers(); err != nil {
-		return err
-	}
-	if n.agent, err = n.newAgent(); err != nil {
-		return err
-	}
-	n.sweeper = customer.NewSweeper(customer.SweeperConfig{Wakes: n.wakes, Waker: n.client, Logger: n.log.Named("sweeper"), Register: n.metrics})
-	actors, err := customer.New(customer.Config{
-		Store: kicking{n.customers, func() {
-			if n.outbox != nil {
-				n.outbox.Kick()
-			}
-		}},
-		Agent: n.agent, Voice: n.agent.Voice, Logger: n.log.Named("customer"), Registerer: n.metrics,
-	})
-	if err != nil {
-		return err
-	}
-	n.activations = actors
-	return nil
-}
-
-// ownTickets shows a customer's tickets to that customer's turns only.
-type ownTickets struct{ reads *persistence.Reads }
-
-func (o ownTickets) TicketByReference(ctx context.Context, id support.CustomerID, reference string) (support.Ticket, error) {
-	t, err := o.reads.Ticket(ctx, reference)
-	if err == nil && t.Customer != id {
-		return support.Ticket{}, support.ErrNotFound
-	}
-	return t, err
-}
-
-func (n *node) newAgent() (*agent.Agent, error) {
-	base, err := knowledge.New(persistence.NewKnowledge(n.pool))
-	if err != nil {
-		return nil, err
-	}
-	var model agent.Model = local.Model{}
-	if n.cfg.useOpenAI() {
-		model, err = openai.New(openai.Config{BaseURL: n.cfg.OpenAIURL, Key: n.cfg.OpenAIKey, Model: n.cfg.OpenAIModel, Client: n.dial.client(0), Member: n.member.ID()})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return agent.New(agent.Config{
-		Model: model, Tools: tool.All(base, ownTickets{persistence.NewReads(n.pool, n.keys, n.log.Named("persistence"))}), Knowledge: base, Secret: n.keys.HMAC("agent", []byte("secret")), Company: n.cfg.CompanyName,
-		Contact: n.cfg.Contact, Rivals: n.cfg.Competitors, Links: n.cfg.AllowedLinks, Clock: n.cfg.now, Log: n.log, Registerer: n.metrics,
-	})
-}
-
-// openNumbers makes the owner of our number, which reconciles it with Twilio's
-// list of what came in.
-func (n *node) openNumbers() (err error) {
-	n.numbers, err = mailbox.NewNumbers(mailbox.NumberConfig{
-		Accounts: persistence.NewAccounts(n.pool), Publisher: n.publisher, Listers: map[string]mailbox.Lister{n.cfg.TwilioNumber: n.sender},
-		Scale: n.cfg.TimeScale, Logger: n.log.Named("number"), Registerer: n.metrics,
-	})
-	if err != nil {
-		return err
-	}
-	n.keeper, err = mailbox.NewKeeper(mailbox.KeeperConfig{
-		Requester: n.member, Targets: []mailbox.Target{{Kind: mailbox.KindNumber, ID: n.cfg.TwilioNumber}}, Scale: n.cfg.TimeScale, Logger: n.log.Named("number"),
-	})
-	return err
-}
-
 // run joins, runs the parts, and when ctx ends drains them: not ready, draining,
 // intake, actors, outbox, left.
 func (n *node) run(ctx context.Context) error {
@@ -449,102 +338,5 @@ func (n *node) auditWakes(ctx context.Context) error {
 				n.log.Error("unfinished work had no timer", zap.Int("customers", found), zap.Error(err))
 			}
 		}
-	}
-}
-
-// newEdge is the HTTP server of this process: probes everywhere, webhooks and
-// the operator API by role.
-func (n *node) newEdge(letters *persistence.DeadLetters) (*webhook.Server, error) {
-	cfg := webhook.Config{
-		Addr: n.cfg.Listen, Health: n.health(), Ready: n.ready, Mounts: map[string]webhook.Mount{}, Log: n.log.Named("edge"), Registerer: n.metrics, Gatherer: n.metrics,
-	}
-	if n.cfg.has("webhook") {
-		decoder, err := whatsapp.New(whatsapp.Config{PublicURL: n.cfg.PublicURL, AccountSID: n.cfg.TwilioSID, AuthTokens: n.cfg.TwilioTokens, Number: n.cfg.TwilioNumber, Now: n.cfg.now})
-		if err != nil {
-			return nil, err
-		}
-		cfg.WhatsApp, cfg.Publisher = decoder, n.publisher
-		cfg.Receipts = persistence.NewOutbox(n.pool, persistence.NewDEKs(n.pool, n.keys), n.log.Named("receipts"))
-	}
-	if n.cfg.has("console") {
-		api, err := console.New(console.Config{Token: n.cfg.OperatorToken, Log: n.log.Named("console"), Backend: &backend{
-			node: n.member, leases: membership{persistence.NewMembers(n.pool)}, cluster: n.cfg.Cluster, reads: persistence.NewReads(n.pool, n.keys, n.log.Named("reads")),
-			letters: letters, client: n.client, units: agent.Units,
-		}})
-		if err != nil {
-			return nil, err
-		}
-		cfg.Mounts["/api/v1"] = webhook.Mount{Handler: api}
-		if n.cfg.DevDir != "" {
-			cfg.Mounts["/_dev"] = webhook.Mount{Handler: devControl(n.cfg.DevDir, n.cfg.OperatorToken)}
-		}
-	}
-	return webhook.New(cfg)
-}
-
-// ready: a worker when it is active and the view is agreed; an API process by
-// Kafka alone, so that an outage of Postgres closes no edge.
-func (n *node) ready(ctx context.Context) error {
-	if n.cfg.has("webhook") {
-		return n.admin.Ready(ctx)
-	}
-	return n.member.Ready()
-}
-
-// served says whether any member could own a customer.
-func (n *node) served() bool {
-	_, ok := n.member.Owner(customer.Kind, "")
-	return ok
-}
-
-func (n *node) health() webhook.Checks {
-	up := func(err error) (webhook.Condition, string) {
-		if err != nil {
-			return webhook.Down, "not reachable"
-		}
-		return webhook.Up, ""
-	}
-	dependencies := map[string]webhook.Check{
-		"postgres": func(ctx context.Context) (webhook.Condition, string) { return up(n.pool.Ping(ctx)) },
-		"kafka":    func(ctx context.Context) (webhook.Condition, string) { return up(n.admin.Ready(ctx)) },
-		"cluster": func(context.Context) (webhook.Condition, string) {
-			if err := n.member.Ready(); err != nil {
-				return webhook.Degraded, err.Error()
-			}
-			if !n.served() {
-				return webhook.Down, "no active member runs customers' actors"
-			}
-			return webhook.Up, ""
-		},
-	}
-	replies := persistence.NewOutbox(n.pool, persistence.NewDEKs(n.pool, n.keys), n.log.Named("health"))
-	if n.agent != nil {
-		dependencies["model"] = func(context.Context) (webhook.Condition, string) {
-			if ok, why := n.agent.Healthy(); !ok {
-				return webhook.Down, why
-			}
-			return webhook.Up, ""
-		}
-	}
-	return webhook.Checks{
-		Dependencies: dependencies,
-		Channels: map[string]webhook.Check{string(support.WhatsApp): func(ctx context.Context) (webhook.Condition, string) {
-			if n.admin.Ready(ctx) != nil {
-				return webhook.Down, "messages cannot be accepted: Kafka is away"
-			}
-			// Postgres may hang, which is no reason to be late with an answer.
-			soon, cancel := context.WithTimeout(ctx, time.Second)
-			defer cancel()
-			if n.pool.Ping(soon) != nil {
-				return webhook.Degraded, "messages are accepted and answered later: Postgres is away"
-			}
-			if !n.served() {
-				return webhook.Degraded, "messages are accepted and answered later: no worker is active"
-			}
-			if waiting, err := replies.Refused(soon, support.WhatsApp); err == nil && waiting > 0 {
-				return webhook.Degraded, fmt.Sprintf("the vendor refuses or does not answer; replies that wait: %d", waiting)
-			}
-			return webhook.Up, ""
-		}},
 	}
 }

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+
+	"fte/actors/customer"
+	"fte/actors/mailbox"
+	"fte/agent"
+	"fte/agent/knowledge"
+	"fte/agent/local"
+	"fte/agent/openai"
+	"fte/agent/tool"
+	"fte/channel/outbox"
+	"fte/channel/whatsapp"
+	"fte/persistence"
+	"fte/support"
+)
+
+// This file puts together what a member with actors or the outbox runs.
+
+// kicking tells the dispatcher of a commit that queued a reply.
+type kicking struct {
+	*persistence.Customers
+	kick func()
+}
+
+func (k kicking) Commit(ctx context.Context, c support.Commit) (support.Committed, error) {
+	done, err := k.Customers.Commit(ctx, c)
+	if err == nil && len(c.Outbox) > 0 {
+		k.kick()
+	}
+	return done, err
+}
+
+func (n *node) openActors(context.Context) (err error) {
+	if !n.cfg.has("outbox") && !n.cfg.has("actors") {
+		return nil
+	}
+	rows := persistence.NewOutbox(n.pool, persistence.NewDEKs(n.pool, n.keys), n.log.Named("persistence"))
+	n.sender, err = whatsapp.NewSender(whatsapp.SenderConfig{
+		AccountSID: n.cfg.TwilioSID, AuthToken: n.cfg.TwilioTokens[0], Number: n.cfg.TwilioNumber, PublicURL: n.cfg.PublicURL, BaseURL: n.cfg.TwilioURL,
+		Taken: func(ctx context.Context, sid string) (bool, error) { return rows.Recorded(ctx, support.WhatsApp, sid) }, Client: n.dial.client(0), Now: n.cfg.now,
+	})
+	if err != nil {
+		return err
+	}
+	if n.cfg.has("outbox") {
+		n.outbox, err = outbox.New(outbox.Config{
+			Store: rows, Senders: map[support.Channel]outbox.Sender{support.WhatsApp: n.sender}, Worker: n.member.ID(), Units: agent.Units,
+			LeaseOK: func() bool { return n.member.LeaseLeft() > 0 }, TimeScale: n.cfg.TimeScale, Log: n.log, Registerer: n.metrics,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !n.cfg.has("actors") {
+		return nil
+	}
+	if err := n.openNumbers(); err != nil {
+		return err
+	}
+	if n.agent, err = n.newAgent(); err != nil {
+		return err
+	}
+	n.sweeper = customer.NewSweeper(customer.SweeperConfig{Wakes: n.wakes, Waker: n.client, Logger: n.log.Named("sweeper"), Register: n.metrics})
+	actors, err := customer.New(customer.Config{
+		Store: kicking{n.customers, func() {
+			if n.outbox != nil {
+				n.outbox.Kick()
+			}
+		}},
+		Agent: n.agent, Voice: n.agent.Voice, Logger: n.log.Named("customer"), Registerer: n.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	n.activations = actors
+	return nil
+}
+
+// ownTickets shows a customer's tickets to that customer's turns only.
+type ownTickets struct{ reads *persistence.Reads }
+
+func (o ownTickets) TicketByReference(ctx context.Context, id support.CustomerID, reference string) (support.Ticket, error) {
+	t, err := o.reads.Ticket(ctx, reference)
+	if err == nil && t.Customer != id {
+		return support.Ticket{}, support.ErrNotFound
+	}
+	return t, err
+}
+
+func (n *node) newAgent() (*agent.Agent, error) {
+	base, err := knowledge.New(persistence.NewKnowledge(n.pool))
+	if err != nil {
+		return nil, err
+	}
+	var model agent.Model = local.Model{}
+	if n.cfg.useOpenAI() {
+		model, err = openai.New(openai.Config{BaseURL: n.cfg.OpenAIURL, Key: n.cfg.OpenAIKey, Model: n.cfg.OpenAIModel, Client: n.dial.client(0), Member: n.member.ID()})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return agent.New(agent.Config{
+		Model: model, Tools: tool.All(base, ownTickets{persistence.NewReads(n.pool, n.keys, n.log.Named("persistence"))}), Knowledge: base, Secret: n.keys.HMAC("agent", []byte("secret")), Company: n.cfg.CompanyName,
+		Contact: n.cfg.Contact, Rivals: n.cfg.Competitors, Links: n.cfg.AllowedLinks, Clock: n.cfg.now, Log: n.log, Registerer: n.metrics,
+	})
+}
+
+// openNumbers makes the owner of our number, which reconciles it with Twilio's
+// list of what came in.
+func (n *node) openNumbers() (err error) {
+	n.numbers, err = mailbox.NewNumbers(mailbox.NumberConfig{
+		Accounts: persistence.NewAccounts(n.pool), Publisher: n.publisher, Listers: map[string]mailbox.Lister{n.cfg.TwilioNumber: n.sender},
+		Scale: n.cfg.TimeScale, Logger: n.log.Named("number"), Registerer: n.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	n.keeper, err = mailbox.NewKeeper(mailbox.KeeperConfig{
+		Requester: n.member, Targets: []mailbox.Target{{Kind: mailbox.KindNumber, ID: n.cfg.TwilioNumber}}, Scale: n.cfg.TimeScale, Logger: n.log.Named("number"),
+	})
+	return err
+}
