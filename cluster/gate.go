@@ -179,20 +179,17 @@ func (g *gate) passivate(now time.Time) {
 	}
 }
 
-// move makes the activations go that now belong to another member.
+// move makes the activations go that now belong to another member. One that was
+// told so goes, though its identity may come back before: its grain begins nothing
+// any more, and the next activation does.
 func (g *gate) move(v *View) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	moved := 0
 	for key, a := range g.active {
-		owner, found := v.Owner(key.kind, key.id)
-		switch mine := found && owner.ID == g.n.ID(); {
-		case !mine && !a.leaving:
+		if owner, found := v.Owner(key.kind, key.id); (!found || owner.ID != g.n.ID()) && !a.leaving {
 			moved++
 			g.leave(a)
-		case mine && a.leaving && !a.stopping && !g.closed:
-			a.leaving = false // it came back before it had gone
-			a.deadline.Stop()
 		}
 	}
 	if moved > 0 {
