@@ -71,7 +71,7 @@ func TestRecoveryAfterKill(t *testing.T) {
 func TestRecoveryAfterPause(t *testing.T) {
 	s := system(t, "sim")
 	s.healthy(t)
-	slowModel(t, s, "1500ms")
+	slowModel(t, s, "2500ms")
 	began := time.Now()
 	w := s.customers(t, workload.Config{Customers: 200, Messages: 400, Over: 22 * time.Second})
 	zombie, err := s.Member("worker-3")
