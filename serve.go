@@ -320,6 +320,11 @@ func (n *node) run(ctx context.Context) error {
 	stopFront()
 	fronts.Wait()
 	errs = append(errs, n.member.Release(end))
+	if n.sweeper != nil { // what the end of the drain cut short: the others sweep it at once
+		if _, err := n.wakes.Orphaned(end, self.ID); err != nil {
+			n.log.Warn("turns that were cut short wait for their timers", zap.Error(err))
+		}
+	}
 	stopBack()
 	backs.Wait()
 	errs = append(errs, n.member.Leave(end))

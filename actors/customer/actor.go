@@ -43,6 +43,11 @@ type Config struct {
 	// hours.
 	Promise time.Duration
 
+	// Waker wakes a customer whose activation ends with a turn under way, or not
+	// knowing whether one is: the next takes it up at once. Without one, or where it fails, the durable
+	// timer that watches the run does, up to 90 seconds later.
+	Waker Waker
+
 	// NewID makes a UUIDv7 in text form. Defaults to google/uuid's.
 	NewID func() string
 
@@ -105,6 +110,7 @@ type Actor struct {
 	cancel   context.CancelFunc // ends it; nil when none is under way
 	busy     bool
 	draining bool
+	midway   bool // in an act: an activation that ends so has panicked
 	runs     sync.WaitGroup
 }
 
@@ -168,7 +174,9 @@ func (a *Actor) back(ctx context.Context, m posted) {
 
 // handle does the act, performs the effects and sets the timer.
 func (a *Actor) handle(ctx context.Context, act Act) (any, error) {
+	a.midway = true
 	answer, effects, err := a.do(ctx, act)
+	a.midway = false
 	for _, e := range effects {
 		switch e := e.(type) {
 		case RunTurn:
@@ -238,5 +246,18 @@ func (a *Actor) Stop(ctx context.Context) {
 	select {
 	case <-ended:
 	case <-ctx.Done():
+	}
+	if (a.state.Running || a.over) && !a.fenced && !a.midway && a.cfg.Waker != nil {
+		go a.handOver(context.WithoutCancel(ctx))
+	}
+}
+
+// handOver has what this activation leaves taken up elsewhere, or here again. Who
+// fenced it has done so already, and what panicked is not tried in a loop.
+func (a *Actor) handOver(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, watchdog)
+	defer cancel()
+	if err := a.cfg.Waker.Wake(ctx, a.id); err != nil {
+		a.cfg.Logger.Warn("a turn waits for its timer", zap.String("customer_id", string(a.id)), zap.Error(err))
 	}
 }

@@ -254,6 +254,73 @@ func TestADrainingActivationBeginsNoRun(t *testing.T) {
 	s.do(func(m *memStore) { require.Zero(t, m.turns[1].Losses, "a drain costs nothing") })
 }
 
+// What an activation leaves undone does not wait for the durable timer, which
+// watches a run for 90 seconds.
+func TestAnActivationThatEndsDuringATurnHasItTakenUp(t *testing.T) {
+	for name, end := range map[string]func(s *locked, n *node, inRun <-chan struct{}, goOn chan<- struct{}){
+		"cut by the end of its drain": func(_ *locked, n *node, inRun <-chan struct{}, _ chan<- struct{}) {
+			<-inRun
+			n.Stop()
+		},
+		"drained with another turn claimed": func(s *locked, n *node, inRun <-chan struct{}, goOn chan<- struct{}) {
+			<-inRun
+			n.mail <- func(a *Actor) { a.Drain(context.Background()) }
+			close(goOn)
+			require.Eventually(n.t, func() bool { return !n.isBusy() }, 20*time.Second, time.Millisecond)
+			n.Stop()
+		},
+		"the outcome's commit lost its answer": func(s *locked, _ *node, inRun <-chan struct{}, goOn chan<- struct{}) {
+			<-inRun
+			s.do(func(m *memStore) { m.fate = lost })
+			close(goOn)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, woken := newLocked(), make(waker, 9)
+			inRun, goOn := make(chan struct{}, 9), make(chan struct{})
+			cfg := config(s, func(ctx context.Context, in support.TurnInput, record func(context.Context, support.Step) error) (support.Outcome, error) {
+				inRun <- struct{}{}
+				select {
+				case <-goOn:
+				case <-ctx.Done():
+				}
+				return echo(ctx, in, record)
+			})
+			cfg.Waker = woken
+			n := newNode(t, cfg, "m1")
+			for _, m := range []support.Inbound{mail("a", "t1", "one"), mail("b", "t2", "two")} {
+				_, _, err := NewClient(n).Deliver(t.Context(), someone, m)
+				require.NoError(t, err)
+			}
+			end(s, n, inRun, goOn)
+			select {
+			case id := <-woken:
+				require.Equal(t, someone, id)
+			case <-time.After(20 * time.Second):
+				t.Fatal("nobody was woken")
+			}
+		})
+	}
+}
+
+func TestAnActivationThatEndsAtRestWakesNobody(t *testing.T) {
+	s, woken := newLocked(), make(waker, 9)
+	cfg := config(s, echo)
+	cfg.Waker = woken
+	one, other := newNode(t, cfg, "m1"), newNode(t, cfg, "m2")
+	_, err := NewClient(one).Describe(t.Context(), someone)
+	require.NoError(t, err)
+	_, _, err = NewClient(other).Deliver(t.Context(), someone, mail("a", "t1", "hello"))
+	require.NoError(t, err)
+	waitFor(t, s, "the answer", func(m *memStore) bool { return len(m.outbox) == 1 })
+	_, _, err = NewClient(one).Deliver(t.Context(), someone, mail("b", "t2", "hello"))
+	require.ErrorIs(t, err, support.ErrRetry, "it is fenced")
+	<-one.done
+	require.Eventually(t, func() bool { return !other.isBusy() }, 20*time.Second, time.Millisecond)
+	other.kill()
+	require.Empty(t, woken)
+}
+
 func TestAQuietTimeEndsWithoutTheSweeper(t *testing.T) {
 	s := newLocked()
 	n := newNode(t, config(s, echo), "m1")

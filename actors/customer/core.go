@@ -38,6 +38,7 @@ type core struct {
 
 	loaded bool
 	over   bool // fenced, or the outcome of a commit is unknown: only a reload helps
+	fenced bool // another activation has the customer
 	state  State
 
 	// The database's clock was base when the monotonic clock was at.
@@ -234,7 +235,7 @@ func (c *core) refused(ctx context.Context, act Act, mute bool, err error) (any,
 	case errors.Is(err, support.ErrFenced), errors.Is(err, support.ErrUnknownCommit), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		// Another activation owns the customer, or nobody knows what is stored:
 		// never go on, and never try again, from memory.
-		c.over = true
+		c.over, c.fenced = true, errors.Is(err, support.ErrFenced)
 		return nil, nil, fmt.Errorf("%w: commit customer %s at version %d: %w", support.ErrRetry, c.id, c.state.Version, err)
 	case errors.As(err, &dup):
 		return c.duplicate(act, dup)
