@@ -1,17 +1,13 @@
 package chaos
 
 import (
-	"net/http"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"fte/chaos/checker"
 	"fte/chaos/harness"
-	"fte/chaos/workload"
 )
 
 // long skips what takes many minutes unless FTE_LONG=1.
@@ -66,79 +62,4 @@ func TestStartAndIdle(t *testing.T) {
 	t.Logf("idle: PSS %d MB, CPU %.1f %% of a core", after.PSS>>20, 100*cpu)
 	require.LessOrEqual(t, after.PSS, int64(1536<<20))
 	require.LessOrEqual(t, cpu, 0.05)
-}
-
-// A worker with 10,000 active customers of 20 messages of 500 bytes each, and
-// their answers, takes at most 300 MB once the load is over and the collector has
-// run. It takes a quarter of an hour.
-func TestMemoryOfAWorkerFullOfCustomers(t *testing.T) {
-	long(t)
-	bin, err := binary()
-	require.NoError(t, err)
-	dev, err := harness.Start(t.Context(), harness.Config{Binary: bin, Dir: t.TempDir(), Workers: 1, Env: []string{"FTE_TIME_SCALE=0.05"}})
-	require.NoError(t, err)
-	defer func() { _ = dev.Stop() }()
-	s := &suite{Dev: dev}
-	const customers = 10_000
-	const question = "How do I reset my password? "
-	text := question + strings.Repeat("I have read the page about it. ", (500-len(question))/31)
-	w := s.customers(t, workload.Config{Customers: customers, Messages: 1, Concurrency: 48})
-	for range 2 { // two bursts of ten messages each customer
-		began := time.Now()
-		burst(t, w, customers, 10, text)
-		t.Logf("%d messages in %v", 10*customers, time.Since(began).Round(time.Second))
-	}
-	require.NoError(t, s.Drain(within(t, 5*time.Minute), w.Accepted()))
-	pause(t.Context(), 130*time.Second) // Go's collector runs every two minutes at least
-	u, err := s.UsageOf("worker-1")
-	require.NoError(t, err)
-	active := activeCustomers(t, s, "worker-1")
-	t.Logf("worker-1: PSS %d MB with %d active customers", u.PSS>>20, active)
-	require.GreaterOrEqual(t, active, customers, "not all of them are active any more")
-	require.LessOrEqual(t, u.PSS, int64(300<<20))
-	v := s.verdict(t, time.Minute, checker.Options{MinOK: 0.99}, w)
-	require.Equal(t, 20*customers, v.Counts["messages"])
-}
-
-// activeCustomers is how many customers a member holds.
-func activeCustomers(t *testing.T, s *suite, name string) int {
-	var members struct {
-		Items []struct {
-			Name   string `json:"name"`
-			State  string `json:"state"`
-			Active int    `json:"active_customers"`
-		} `json:"items"`
-	}
-	_, err := s.API(t.Context(), http.MethodGet, "/members", nil, &members)
-	require.NoError(t, err)
-	for _, m := range members.Items {
-		if m.Name == name && m.State == "active" {
-			return m.Active
-		}
-	}
-	return 0
-}
-
-// burst has every customer write n messages one after the other, a few dozen
-// customers at a time.
-func burst(t *testing.T, w *workload.Workload, customers, n int, text string) {
-	next := make(chan int)
-	done := make(chan struct{})
-	for range 48 {
-		go func() {
-			for customer := range next {
-				for range n {
-					w.Send(t.Context(), customer, text)
-				}
-			}
-			done <- struct{}{}
-		}()
-	}
-	for customer := range customers {
-		next <- customer
-	}
-	close(next)
-	for range 48 {
-		<-done
-	}
 }
