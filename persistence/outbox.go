@@ -200,7 +200,8 @@ WITH late AS MATERIALIZED (
   WHERE o.state IN ('pending', 'unknown') AND (o.claim_ends IS NULL OR o.claim_ends <= now())
   AND (o.created_at <= now() - interval '24 hours'
        OR o.channel = 'whatsapp' AND o.state = 'pending'
-          AND (SELECT max(m.accepted_at) FROM messages m WHERE m.customer_id = o.customer_id AND m.channel = o.channel AND m.direction = 'in')
+          AND (SELECT m.accepted_at FROM messages m WHERE m.customer_id = o.customer_id AND m.channel = o.channel AND m.direction = 'in'
+               ORDER BY m.seq DESC LIMIT 1)
               <= now() - interval '23 hours 55 minutes')
   FOR UPDATE OF o SKIP LOCKED
 ), o AS (

@@ -67,7 +67,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 // this process queued need not wait for it.
 func (d *Dispatcher) watch(ctx context.Context) {
 	for round := 0; d.rest(ctx, d.cfg.Poll); round++ {
-		if round%8 == 0 {
+		if round%32 == 0 { // it has minutes to spare
 			d.lapse(ctx)
 		}
 		all, err := d.cfg.Store.Due(ctx)
