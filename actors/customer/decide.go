@@ -13,6 +13,7 @@ const (
 	runLimit     = 60 * time.Second // of one run; a longer one is a fault
 	watchdog     = 90 * time.Second // a claimed turn is looked at again after this
 	undoTime     = 10 * time.Second // how long a person's reply waits before it leaves
+	askAgain     = time.Minute      // how long the same undo may be asked for again
 	lapseAfter   = 30 * time.Minute // without a sign, a person no longer holds
 	closeAfter   = 24 * time.Hour   // a conversation closes after its last message
 	maxFaults    = 3

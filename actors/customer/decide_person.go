@@ -211,11 +211,14 @@ func (u Undo) decide(x *change) {
 		x.err = fmt.Errorf("undo %s: %w", support.Key(x.ID, u.Seq), support.ErrTooLate)
 		return
 	}
+	if x.Undo[i].Undone {
+		return // asked again: the answer was lost
+	}
 	x.write().Undo = u.Seq
 	if g := x.Undo[i].Group; x.Mode == support.ModeBot && len(g.Seqs) > 0 {
 		x.Queue = enqueue(x.Queue, g) // nobody holds any more: the agent answers
 	}
-	x.Undo = slices.Delete(x.Undo, i, i+1)
+	x.Undo[i] = Undoable{Seq: u.Seq, Leaves: x.Now.Add(askAgain), Undone: true}
 	x.sign()
 	x.event(support.TopicEvents, "reply.undone", map[string]string{"key": support.Key(x.ID, u.Seq)})
 }

@@ -98,11 +98,13 @@ type Hold struct {
 	Sign    time.Time `json:"sign,omitzero"`   // the person's last sign of life
 }
 
-// Undoable is a person's reply that has not left yet.
+// Undoable is a person's reply that has not left yet, or one that was undone just
+// now.
 type Undoable struct {
 	Seq    int64     `json:"seq"`
-	Leaves time.Time `json:"leaves"`
-	Group  Group     `json:"group"` // what it answered
+	Leaves time.Time `json:"leaves"` // undone: when it is forgotten
+	Group  Group     `json:"group"`  // what it answered
+	Undone bool      `json:"undone,omitempty"`
 }
 
 // Reply is a person's reply by its idempotency key.
