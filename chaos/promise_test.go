@@ -38,11 +38,14 @@ func TestWorkersKilled(t *testing.T) {
 	require.Positive(t, v.Counts["unknown_sends"])
 }
 
-// The API process is killed: what got its 200 is answered.
+// The same, cuts and redelivery too, with the API process killed: what got its
+// 200 is answered.
 func TestAPIKilled(t *testing.T) {
 	s := system(t, "local")
 	s.healthy(t)
-	w := s.customers(t, workload.Config{Messages: 80, Over: 12 * time.Second, Redeliver: 0.1, Insist: 20 * time.Second})
+	w := s.customers(t, workload.Config{Over: 20 * time.Second, Redeliver: 0.1, Insist: 20 * time.Second})
+	began := time.Now()
+	require.NoError(t, s.Break(t.Context(), harness.CutSends(0.1)))
 	s.during(t, w, func(ctx context.Context) {
 		for range 2 {
 			pause(ctx, 3*time.Second)
@@ -50,31 +53,37 @@ func TestAPIKilled(t *testing.T) {
 			require.NoError(t, err)
 		}
 	})
+	require.NoError(t, s.Mend(t.Context(), began))
 	s.healthy(t)
 	w.Tail(t.Context(), 10)
 	s.verdict(t, time.Minute, checker.Options{MinOK: 0.9}, w)
 }
 
-// The broker is killed and restarted.
+// The same with the broker killed and restarted.
 func TestBrokerKilled(t *testing.T) {
 	s := system(t, "local")
 	s.healthy(t)
-	w := s.customers(t, workload.Config{Messages: 80, Over: 12 * time.Second, Redeliver: 0.1, Insist: 30 * time.Second})
+	w := s.customers(t, workload.Config{Over: 20 * time.Second, Redeliver: 0.1, Insist: 30 * time.Second})
+	began := time.Now()
+	require.NoError(t, s.Break(t.Context(), harness.CutSends(0.1)))
 	s.during(t, w, func(ctx context.Context) {
 		pause(ctx, 4*time.Second)
 		_, err := s.Kill(ctx, "kafka")
 		require.NoError(t, err)
 	})
+	require.NoError(t, s.Mend(t.Context(), began))
 	s.healthy(t)
 	w.Tail(t.Context(), 10)
 	s.verdict(t, time.Minute, checker.Options{MinOK: 0.9}, w)
 }
 
-// Postgres is restarted, once gently and once by a crash.
+// The same with Postgres restarted, once gently and once by a crash.
 func TestPostgresRestarted(t *testing.T) {
 	s := system(t, "local")
 	s.healthy(t)
-	w := s.customers(t, workload.Config{Messages: 80, Over: 20 * time.Second, Redeliver: 0.1, Insist: 30 * time.Second})
+	w := s.customers(t, workload.Config{Over: 20 * time.Second, Redeliver: 0.1, Insist: 30 * time.Second})
+	began := time.Now()
+	require.NoError(t, s.Break(t.Context(), harness.CutSends(0.1)))
 	s.during(t, w, func(ctx context.Context) {
 		pause(ctx, 3*time.Second)
 		require.NoError(t, s.Interrupt(ctx, "postgres"))
@@ -84,6 +93,7 @@ func TestPostgresRestarted(t *testing.T) {
 		_, err := s.Kill(ctx, "postgres")
 		require.NoError(t, err)
 	})
+	require.NoError(t, s.Mend(t.Context(), began))
 	s.healthy(t)
 	w.Tail(t.Context(), 10)
 	s.verdict(t, time.Minute, checker.Options{MinOK: 0.9}, w)
