@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"fte/actors/customer"
 	"fte/actors/mailbox"
@@ -12,11 +14,24 @@ import (
 	"fte/agent/tool"
 	"fte/channel/outbox"
 	"fte/channel/whatsapp"
+	"fte/cluster"
 	"fte/persistence"
 	"fte/support"
 )
 
 // This file puts together what a member with actors or the outbox runs.
+
+// delivering says of a cluster without workers that it is away: consumption pauses
+// then, instead of parking each customer's messages.
+type delivering struct{ *customer.Client }
+
+func (d delivering) Deliver(ctx context.Context, id support.CustomerID, in support.Inbound) (support.CustomerID, int64, error) {
+	owner, seq, err := d.Client.Deliver(ctx, id, in)
+	if errors.Is(err, cluster.ErrNoOwner) {
+		err = fmt.Errorf("%w: %w", support.ErrUnavailable, err)
+	}
+	return owner, seq, err
+}
 
 // kicking tells the dispatcher of a commit that queued a reply.
 type kicking struct {
@@ -69,7 +84,7 @@ func (n *node) openActors(context.Context) (err error) {
 				n.outbox.Kick()
 			}
 		}},
-		Agent: n.agent, Voice: n.agent.Voice, Logger: n.log.Named("customer"), Registerer: n.metrics,
+		Agent: n.agent, Voice: n.agent.Voice, Waker: n.client, Logger: n.log.Named("customer"), Registerer: n.metrics,
 	})
 	if err != nil {
 		return err

@@ -290,7 +290,7 @@ func (n *node) run(ctx context.Context) error {
 		var err error
 		consumer, err = kafka.NewConsumer(kafka.ConsumerConfig{
 			Servers: n.servers, Instance: instance(self), Channels: []support.Channel{support.WhatsApp},
-			Router: ingress.NewRouter(persistence.NewDirectory(n.pool, n.keys, n.log.Named("directory")), n.client),
+			Router: ingress.NewRouter(persistence.NewDirectory(n.pool, n.keys, n.log.Named("directory")), delivering{n.client}),
 			Sealer: n.keys, Letters: letters, Publisher: n.publisher, Log: n.log.Named("intake"), Registerer: n.metrics,
 		})
 		if err != nil {

@@ -10,8 +10,8 @@ import (
 	"fte/cluster/clusterpb"
 )
 
-// errNoOwner means that no member of the view runs the kind.
-var errNoOwner = errors.New("no active member runs this kind")
+// ErrNoOwner means that no member of the view runs the kind.
+var ErrNoOwner = errors.New("no active member runs this kind")
 
 // Request sends msg to the virtual actor (kind, id), which is activated where it
 // belongs if need be, and returns its answer. Whatever goes wrong short of the
@@ -66,7 +66,7 @@ func (n *Node) try(ctx context.Context, env *clusterpb.Envelope) ([]byte, error)
 	}
 	m, ok := view.Owner(env.Kind, env.Identity)
 	if !ok {
-		return nil, fmt.Errorf("find the owner of %s/%s: %w", env.Kind, env.Identity, errNoOwner)
+		return nil, fmt.Errorf("find the owner of %s/%s: %w", env.Kind, env.Identity, ErrNoOwner)
 	}
 	return n.send(ctx, m, env)
 }
@@ -141,7 +141,7 @@ func (n *Node) pass(env *clusterpb.Envelope, answer func(*clusterpb.Envelope)) {
 func (n *Node) Look(ctx context.Context, kind, id string) (owner Member, depth int, resident bool, err error) {
 	owner, ok := n.View().Owner(kind, id)
 	if !ok {
-		return Member{}, 0, false, fmt.Errorf("look for %s/%s: %w", kind, id, errNoOwner)
+		return Member{}, 0, false, fmt.Errorf("look for %s/%s: %w", kind, id, ErrNoOwner)
 	}
 	if owner.ID == n.ID() {
 		depth, resident = n.gate.depth(identity{kind, id})
