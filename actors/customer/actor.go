@@ -161,7 +161,7 @@ func (a *Actor) back(ctx context.Context, m posted) {
 		support.Failpoint(support.FailTurnReported)
 		a.ended(m.run)
 	}
-	_, err := a.handle(ctx, m.act)
+	err := a.heed(ctx, m.act)
 	switch {
 	case m.reply != nil:
 		m.reply <- err
@@ -170,6 +170,25 @@ func (a *Actor) back(ctx context.Context, m posted) {
 	case err != nil && !errors.Is(err, support.ErrStale) && !errors.Is(err, support.ErrRetry):
 		a.cfg.Logger.Error("what a run said is not stored", zap.String("customer_id", string(a.id)), zap.Error(err))
 	}
+}
+
+// heed handles an act of a run. A panic over the outcome is a fault like one of
+// the run's own: else each activation would meet it again, for ever.
+func (a *Actor) heed(ctx context.Context, act Act) (err error) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		done, ok := act.(TurnDone)
+		if !ok {
+			panic(p)
+		}
+		a.cfg.Logger.Error("turn's outcome panicked", zap.String("customer_id", string(a.id)), zap.Int64("turn", done.Turn), zap.Stack("stack"))
+		_, err = a.handle(ctx, TurnFailed{Turn: done.Turn, Run: done.Run, Why: "its outcome panicked"})
+	}()
+	_, err = a.handle(ctx, act)
+	return err
 }
 
 // handle does the act, performs the effects and sets the timer.

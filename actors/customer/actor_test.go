@@ -151,6 +151,27 @@ func TestPanicsAndDeadlinesAreFaults(t *testing.T) {
 	}
 }
 
+// panicky is a store that panics over the end of a turn.
+type panicky struct{ Store }
+
+func (p panicky) Commit(ctx context.Context, c support.Commit) (support.Committed, error) {
+	for _, w := range c.Turns {
+		if w.State == support.TurnDone {
+			panic("the customer's text")
+		}
+	}
+	return p.Store.Commit(ctx, c)
+}
+
+func TestAPanicOverAnOutcomeIsAFault(t *testing.T) {
+	s := newLocked()
+	n := newNode(t, config(panicky{s}, echo), "m1")
+	_, _, err := NewClient(n).Deliver(t.Context(), someone, mail("a", "t1", "hello"))
+	require.NoError(t, err)
+	waitFor(t, s, "quarantine", func(m *memStore) bool { return m.turns[0].State == support.TurnQuarantined })
+	s.do(func(m *memStore) { require.Equal(t, 3, m.turns[0].Faults) })
+}
+
 func TestTheStoreIsAway(t *testing.T) {
 	s := newLocked()
 	var runs atomic.Int32
