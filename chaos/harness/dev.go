@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -117,24 +118,44 @@ func Start(ctx context.Context, cfg Config) (_ *Dev, err error) {
 		return nil, fmt.Errorf("start fte dev: %w", err)
 	}
 	began := time.Now()
-	if err := d.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start fte dev: %w", err)
-	}
 	line := make(chan []byte, 1)
-	go func() {
+	err = startAndWait(d.cmd, func() {
 		in := bufio.NewReader(out)
 		first, _ := in.ReadBytes('\n')
 		line <- first
 		_, _ = io.Copy(io.Discard, in)
-		d.endErr = d.cmd.Wait()
+	}, func(err error) {
+		d.endErr = err
 		close(d.ended)
-	}()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start fte dev: %w", err)
+	}
 	if err := d.await(ctx, line); err != nil {
 		d.Stop()
 		return nil, fmt.Errorf("start fte dev: %w; %s", err, tail(filepath.Join(cfg.Dir, "stderr.log")))
 	}
 	d.took = time.Since(began)
 	return d, nil
+}
+
+// startAndWait starts a process on a thread of its own that lives as long as the
+// process: Pdeathsig fires when the thread that forked ends, not only when its
+// process does, prctl(2). meanwhile runs there until the process has closed its
+// output; ended is told how it ended.
+func startAndWait(cmd *exec.Cmd, meanwhile func(), ended func(error)) error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			meanwhile()
+			ended(cmd.Wait())
+		}
+	}()
+	return <-started
 }
 
 func defaults(cfg *Config) {

@@ -59,11 +59,11 @@ func fakeDev(behaviour string) {
 		go c.Wait()
 		r.Members = append(r.Members, Member{Name: fmt.Sprintf("worker-%d", i+1), Kind: "worker", PID: c.Process.Pid, Generation: 1, State: "active", Address: fmt.Sprintf("127.0.0.1:600%d", i)})
 	}
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM) // before anybody knows that we are here
 	raw, _ := json.Marshal(r)
 	os.WriteFile(filepath.Join(dir, "dev.json"), raw, 0o600)
 	fmt.Println(string(raw))
-	term := make(chan os.Signal, 1)
-	signal.Notify(term, syscall.SIGTERM)
 	<-term
 	for behaviour == "stubborn" {
 		<-term

@@ -50,15 +50,15 @@ func (d *Dev) Join(ctx context.Context, name string) (*Joined, error) {
 	j.cmd.Env = append(env, "FTE_MEMBER="+name, "FTE_LISTEN=127.0.0.1:0", "FTE_PEER_LISTEN=127.0.0.1:0")
 	j.cmd.Stdout, j.cmd.Stderr = j.log, j.log
 	j.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err := j.cmd.Start(); err != nil {
+	err = startAndWait(j.cmd, func() {}, func(err error) {
+		j.err = err
+		j.log.Close()
+		close(j.ended)
+	})
+	if err != nil {
 		j.log.Close()
 		return nil, fmt.Errorf("join %s: %w", name, err)
 	}
-	go func() {
-		j.err = j.cmd.Wait()
-		j.log.Close()
-		close(j.ended)
-	}()
 	for {
 		if j.SystemID, err = d.activeID(ctx, name); err == nil {
 			return j, nil

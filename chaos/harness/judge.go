@@ -56,7 +56,7 @@ func (d *Dev) Drain(ctx context.Context, accepted []string) error {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the run to be over: left %+v: %w", left, errors.Join(err, ctx.Err()))
 		case <-d.ended:
-			return fmt.Errorf("wait for the run to be over: fte dev ended: %w", d.endErr)
+			return fmt.Errorf("wait for the run to be over: fte dev ended: %v; %s", d.endErr, tail(filepath.Join(d.cfg.Dir, "stderr.log")))
 		case <-time.After(250 * time.Millisecond):
 		}
 	}
