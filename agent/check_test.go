@@ -168,7 +168,7 @@ func TestVoice(t *testing.T) {
 	for _, n := range []support.Notice{support.NoticeQuarantined, support.NoticeHeld, support.NoticeSwitchedOff, support.NoticeStillHeld, support.NoticeOptOut} {
 		for _, ch := range support.Channels {
 			for _, first := range []bool{true, false} {
-				v := a.Voice(n, ch, ref, first)
+				v := a.Voice(n, support.Fill{Channel: ch, Reference: ref, First: first})
 				require.NotEmpty(t, v.Body)
 				require.Equal(t, agent.Units(ch, v.Body), v.Units)
 				require.LessOrEqual(t, v.Units, ch.Limit())
@@ -180,11 +180,11 @@ func TestVoice(t *testing.T) {
 				if ch == support.Email {
 					require.Contains(t, v.Body, ref)
 				}
-				require.Equal(t, v, a.Voice(n, ch, ref, first), "the same each time")
+				require.Equal(t, v, a.Voice(n, support.Fill{Channel: ch, Reference: ref, First: first}), "the same each time")
 			}
 		}
 	}
-	require.Zero(t, a.Voice(support.NoticeSendFailed, support.Email, ref, true))
+	require.Zero(t, a.Voice(support.NoticeSendFailed, support.Fill{Channel: support.Email, Reference: ref, First: true}))
 }
 
 // Every acknowledgement of an escalation is whole on the tightest channel.

@@ -16,10 +16,10 @@ var notices = map[support.Notice]string{
 	support.NoticeOptOut:      "You will get no more messages from us here. Send START if you want to hear from us again.",
 }
 
-// Voice is a fixed text of the system, framed and counted for its channel. first
-// says that nothing of ours was sent in the conversation yet. It returns a zero
-// Text for notices that are never sent.
-func (a *Agent) Voice(n support.Notice, ch support.Channel, reference string, first bool) support.Text {
+// Voice is a fixed text of the system, framed and counted for its channel. It
+// returns a zero Text for notices that are never sent.
+func (a *Agent) Voice(n support.Notice, f support.Fill) support.Text {
+	ch := f.Channel
 	body, ok := notices[n]
 	if !ok {
 		return support.Text{}
@@ -31,7 +31,7 @@ func (a *Agent) Voice(n support.Notice, ch support.Channel, reference string, fi
 	default:
 		body = fmt.Sprintf(body, a.promised())
 	}
-	text, _ := a.frame(framing{channel: ch, reference: reference, first: first, handed: true}).fit(ch, body)
+	text, _ := a.frame(framing{channel: ch, reference: f.Reference, first: f.First, handed: true}).fit(ch, body)
 	return support.Text{Body: text, Units: Units(ch, text)}
 }
 

@@ -45,17 +45,20 @@ type Envelope struct {
 	Media       []Media  `json:"media,omitempty"`
 }
 
-// Media is an attachment as the vendor announced it; its content is not fetched.
+// Media is an attachment as it was announced: at URL, or stored under Blob.
 type Media struct {
-	URL  string `json:"url"`
-	Type string `json:"type"` // MIME type as announced
+	URL  string `json:"url,omitempty"`
+	Type string `json:"type"`           // MIME type as announced
+	Name string `json:"name,omitempty"` // of the file, as the sender calls it: attacker-controlled text
+	Size int64  `json:"size,omitempty"` // bytes
+	Blob string `json:"blob,omitempty"` // id of the row of blobs that holds it
 }
 
 // Inbound is a message as it was accepted: authenticated, decoded, not yet
 // resolved to a customer. It is what a Kafka record holds, sealed.
 type Inbound struct {
 	Channel    Channel   `json:"channel"`
-	ExternalID string    `json:"external_id"` // source-qualified and unique with Channel, tables.md messages
+	ExternalID string    `json:"external_id"` // source-qualified and unique with Channel, tables.md messages; a form's is its ticket's id
 	From       []Address `json:"from"`        // routing addresses, first match wins; WhatsApp: BSUID first, then phone
 	Claims     []Address `json:"claims,omitempty"`
 	Level      Level     `json:"level"`
@@ -64,8 +67,13 @@ type Inbound struct {
 	Text       string    `json:"text"` // what the customer wrote; valid UTF-8, never empty
 	Envelope   Envelope  `json:"envelope"`
 	// Ignore, when not empty, is why the message is stored and never answered.
-	Ignore     string    `json:"ignore,omitempty"`
-	AcceptedAt time.Time `json:"accepted_at"` // by the accepting process
+	Ignore string `json:"ignore,omitempty"`
+	// Person, when not empty, is why the message goes to a person at once: a
+	// ticket is escalated for this reason and the sender told, but no agent runs.
+	Person     Reason    `json:"person,omitempty"`
+	Category   string    `json:"category,omitempty"` // as the sender chose it in the form
+	Priority   string    `json:"priority,omitempty"` // low, medium or high, likewise
+	AcceptedAt time.Time `json:"accepted_at"`        // by the accepting process
 }
 
 // Message is a stored message of a customer, in or out.
@@ -85,7 +93,7 @@ type Message struct {
 	Envelope    Envelope
 	Turn        int64       // out: the turn that wrote it
 	Disposition Disposition // in
-	Reason      string      // in: why ignored or held
+	Reason      string      // in: why ignored or held; with disposition turn, why a person gets it at once (Inbound.Person)
 	AcceptedAt  time.Time   // in
 	CommittedAt time.Time   // set by the database
 }

@@ -92,6 +92,8 @@ type TurnInput struct {
 	FollowUp   bool          // an acknowledgement of an outage went out before (LL-13)
 	Waited     time.Duration // since the turn was first claimed
 	Person     string        // who is promised to answer after an escalation; empty: the team
+	Link       string        // page on which this customer gets a code that links WhatsApp (ID-05); offered where not empty
+	AskEarlier bool          // first contact by WhatsApp: ask once whether the person wrote before
 }
 
 // Reason is why a message was handed to a person.
@@ -155,10 +157,28 @@ const (
 	NoticeSendFailed  Notice = "send_failed" // told on the console only; never sent
 	NoticeStillHeld   Notice = "still_held"  // the promised time passed
 	NoticeOptOut      Notice = "opt_out"
+	NoticeVerify      Notice = "verify"     // mail with Fill.Code and Fill.Link: prove that this address is yours (ID-07)
+	NoticeVerified    Notice = "verified"   // on the form's ticket: the address is proved; Fill.Earlier acknowledges earlier contact
+	NoticeLinkAsk     Notice = "link_ask"   // WhatsApp: link to the e-mail Fill.Address? Reply YES (ID-06)
+	NoticeLinked      Notice = "linked"     // WhatsApp: it is linked now
+	NoticeLinkedMail  Notice = "linked_by"  // to the e-mail side: a WhatsApp number was linked; not you? Fill.Link (ID-05)
+	NoticeLinkFailed  Notice = "link_fails" // WhatsApp: the code is wrong, used or too old, or the two cannot be linked by themselves
 )
+
+// Fill is what a fixed text of the system is filled with.
+type Fill struct {
+	Channel   Channel
+	Reference string // what customers see of the ticket
+	First     bool   // nothing of ours was sent in the conversation yet
+	Code      string // six digits
+	Link      string // an absolute URL
+	Address   string // masked: first character and the domain's initial
+	Earlier   string // a sentence that acknowledges earlier contact; empty where there was none
+}
 
 // Text is a text counted for a channel, channels.md LN-02.
 type Text struct {
-	Body  string
-	Units int
+	Subject string // of a mail that answers none; else empty
+	Body    string
+	Units   int
 }

@@ -35,10 +35,9 @@ type Command struct {
 }
 
 // Voice gives a fixed text of the system for a channel. It is pure: the same
-// arguments give the same text. reference is what customers see of the ticket;
-// first says that nothing of ours was sent in the conversation yet. An empty
-// text, or one over the channel's limit, is not sent.
-type Voice func(n support.Notice, ch support.Channel, reference string, first bool) support.Text
+// arguments give the same text. An empty text, or one over the channel's limit,
+// is not sent.
+type Voice func(n support.Notice, f support.Fill) support.Text
 
 // Act is what a Command is about.
 type Act interface{ decide(*change) }
@@ -176,7 +175,7 @@ func (x *change) notice(n support.Notice, r Route, turn int64, level support.Lev
 }
 
 func (x *change) voice(n support.Notice, r Route) support.Text {
-	return x.Voice(n, r.Channel, support.TicketReference(r.Ticket), !x.Spoke)
+	return x.Voice(n, support.Fill{Channel: r.Channel, Reference: support.TicketReference(r.Ticket), First: !x.Spoke})
 }
 
 // fits reports whether the text may be sent on the route.

@@ -116,7 +116,7 @@ func (w *world) activate(member string) *activation {
 }
 
 var template = func() Config {
-	actors, err := New(Config{Store: (*memStore)(nil), Agent: agentFunc(echo), Voice: func(n support.Notice, _ support.Channel, _ string, _ bool) support.Text {
+	actors, err := New(Config{Store: (*memStore)(nil), Agent: agentFunc(echo), Voice: func(n support.Notice, _ support.Fill) support.Text {
 		return support.Text{Body: string(n), Units: 20}
 	}})
 	if err != nil {
