@@ -13,8 +13,8 @@ import (
 
 const someone = support.CustomerID("0190f000-0000-7000-8000-000000000001")
 
-func voice(n support.Notice, _ support.Channel, ref string, _ bool) support.Text {
-	return support.Text{Body: string(n) + " " + ref, Units: 20}
+func voice(n support.Notice, f support.Fill) support.Text {
+	return support.Text{Body: string(n) + " " + f.Reference, Units: 20}
 }
 
 // locked makes a memStore safe for the shell's goroutines.
