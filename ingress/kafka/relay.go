@@ -33,7 +33,10 @@ type RelayConfig struct {
 // Relay publishes events at least once. A record's key is the customer, so that
 // a customer's events stay in order; its header "id" is customer/version/n, by
 // which readers know one they have seen.
-type Relay struct{ cfg RelayConfig }
+type Relay struct {
+	cfg    RelayConfig
+	kicked chan struct{}
+}
 
 // NewRelay checks the configuration.
 func NewRelay(cfg RelayConfig) (*Relay, error) {
@@ -45,13 +48,25 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	return &Relay{cfg}, nil
+	return &Relay{cfg: cfg, kicked: make(chan struct{}, 1)}, nil
+}
+
+// gather is how long commits that follow each other are gathered before their
+// events are relayed together.
+const gather = 50 * time.Millisecond
+
+// Kick has events looked for soon: a commit left some. It never blocks.
+func (r *Relay) Kick() {
+	select {
+	case r.kicked <- struct{}{}:
+	default:
+	}
 }
 
 // Run relays until ctx ends.
 func (r *Relay) Run(ctx context.Context) error {
 	pause := support.Tick(r.cfg.Interval)
-	for wait(ctx, pause) {
+	for r.wait(ctx, pause) {
 		n, err := r.cfg.Events.RelayEvents(ctx, r.cfg.Batch, r.publish)
 		switch {
 		case err != nil:
@@ -66,6 +81,24 @@ func (r *Relay) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wait lasts until d has passed or, while nothing is wrong, until somebody kicks.
+func (r *Relay) wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	kicked := r.kicked
+	if d > r.cfg.Interval { // backing off
+		kicked = nil
+	}
+	select {
+	case <-t.C:
+		return ctx.Err() == nil
+	case <-kicked:
+		return wait(ctx, gather)
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // event is the value of a record on fte.events and fte.escalations.

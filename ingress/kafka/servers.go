@@ -6,6 +6,7 @@
 package kafka
 
 import (
+	"crypto/tls"
 	"errors"
 	"time"
 
@@ -26,6 +27,10 @@ type Servers struct {
 	ClientID string
 	// Dialer makes every connection. Defaults to a direct one.
 	Dialer proxy.Dialer
+	// TLS encrypts connections. Defaults to none.
+	TLS *tls.Config
+	// SASL authenticates. Defaults to none.
+	SASL *SASL
 }
 
 // sarama's own metrics would cost a goroutine and a clock per client and are
@@ -36,7 +41,7 @@ func (s Servers) check() error {
 	if len(s.Brokers) == 0 {
 		return errors.New("no Kafka brokers are given")
 	}
-	return nil
+	return s.secure(sarama.NewConfig())
 }
 
 // config is what every client of ours has in common.
@@ -53,6 +58,7 @@ func (s Servers) config() *sarama.Config {
 		c.Net.Proxy.Enable = true
 		c.Net.Proxy.Dialer = s.Dialer
 	}
+	_ = s.secure(c) // check has seen it
 	c.Metadata.AllowAutoTopicCreation = false
 	c.Metadata.RefreshFrequency = time.Minute
 	c.Metadata.Retry.Max = 5
