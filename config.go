@@ -34,11 +34,14 @@ type Config struct {
 	TLSKey        string        `env:"FTE_TLS_KEY" what:"file: its private key"`
 	DrainTimeout  time.Duration `env:"FTE_DRAIN_TIMEOUT" envDefault:"20s" what:"how long busy customers may finish their turn at SIGTERM"`
 
-	DatabaseURL   string   `env:"DATABASE_URL" what:"postgres://… (15 to 18)"`
-	DatabaseConns int      `env:"FTE_DATABASE_CONNS" envDefault:"16" what:"most connections of this process, 2 to 500"`
-	KafkaBrokers  []string `env:"KAFKA_BROKERS" what:"host:port,… of the Kafka brokers"`
-	KeysDir       string   `env:"FTE_KEYS" what:"folder with the keysets"`
-	OperatorToken string   `env:"FTE_OPERATOR_TOKEN" what:"bearer token of the operator API, 32 characters or more"`
+	DatabaseURL   string `env:"DATABASE_URL" what:"postgres://… (15 to 18)"`
+	DatabaseConns int    `env:"FTE_DATABASE_CONNS" envDefault:"16" what:"most connections of this process, 2 to 500"`
+	KeysDir       string `env:"FTE_KEYS" what:"folder with the keysets"`
+	OperatorToken string `env:"FTE_OPERATOR_TOKEN" what:"bearer token of the operator API, 32 characters or more"`
+
+	KafkaSettings
+	GmailSettings
+	FormSettings
 
 	TwilioSID      string   `env:"TWILIO_ACCOUNT_SID" what:"Twilio account"`
 	TwilioTokens   []string `env:"TWILIO_AUTH_TOKEN" what:"auth token; primary,previous during a rotation"`
@@ -127,14 +130,9 @@ func (c Config) validate() (errs []error) {
 	if c.DatabaseURL != "" && !isPostgresURL(c.DatabaseURL) {
 		bad("DATABASE_URL", "is not a postgres:// URL")
 	}
-	if len(c.KafkaBrokers) == 0 {
-		bad("KAFKA_BROKERS", "must be set")
-	}
-	for _, b := range c.KafkaBrokers {
-		if _, _, err := net.SplitHostPort(b); err != nil {
-			bad("KAFKA_BROKERS", "%q is not host:port", b)
-		}
-	}
+	c.KafkaSettings.validate(bad)
+	c.GmailSettings.validate(c, bad)
+	c.FormSettings.validate(bad)
 	need("FTE_KEYS", c.KeysDir)
 	for name, v := range map[string]string{"FTE_TLS_CA": c.TLSCA, "FTE_TLS_CERT": c.TLSCert, "FTE_TLS_KEY": c.TLSKey} {
 		need(name, v)
@@ -191,7 +189,7 @@ func (c Config) validate() (errs []error) {
 	}
 	if c.production() {
 		for name, set := range map[string]bool{"FTE_ALLOW_INSECURE_UPSTREAMS": c.InsecureVendor, "FTE_RATE_LIMITS=off": c.RateLimits == "off",
-			"FTE_CLOCK_OFFSET": c.ClockOffset != 0, "FTE_TIME_SCALE": c.TimeScale != 1, "FTE_DEV_DIR": c.DevDir != "", "FTE_FAILPOINTS": c.Failpoints != ""} {
+			"FTE_CLOCK_OFFSET": c.ClockOffset != 0, "FTE_TIME_SCALE": c.TimeScale != 1, "FTE_DEV_DIR": c.DevDir != "", "FTE_FAILPOINTS": c.Failpoints != "", "FTE_SITES with loopback": c.allowsLoopback()} {
 			if set {
 				bad(name, "is refused in production")
 			}

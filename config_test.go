@@ -21,8 +21,11 @@ func good() map[string]string {
 // setenv gives the process exactly the settings of m.
 func setenv(t *testing.T, m map[string]string) {
 	t.Helper()
-	for i := range reflect.TypeFor[Config]().NumField() {
-		name := reflect.TypeFor[Config]().Field(i).Tag.Get("env")
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		name := f.Tag.Get("env")
+		if name == "" || name == "-" {
+			continue
+		}
 		t.Setenv(name, "")
 		os.Unsetenv(name)
 	}
@@ -38,6 +41,46 @@ func TestConfigIsRead(t *testing.T) {
 	require.Equal(t, []string{"a", "b"}, c.TwilioTokens)
 	require.Equal(t, 1.0, c.TimeScale)
 	require.False(t, c.production())
+	require.Equal(t, int32(12), c.KafkaPartitions)
+	require.False(t, c.mails())
+}
+
+// A channel's settings are asked for as soon as one names it.
+func TestAChannelIsConfiguredWholeOrNotAtAll(t *testing.T) {
+	for name, c := range map[string]struct {
+		set   map[string]string
+		wants []string
+	}{
+		"a mailbox without credentials": {map[string]string{"GMAIL_MAILBOX": "help@shop.example"},
+			[]string{"GMAIL_CLIENT_ID", "GMAIL_CLIENT_SECRET", "GMAIL_REFRESH_TOKEN", "GMAIL_PUBSUB_TOPIC", "GMAIL_PUSH_SUBSCRIPTION", "GMAIL_PUSH_AUDIENCE", "GMAIL_PUSH_EMAIL"}},
+		"a mailbox that is none":     {map[string]string{"GMAIL_MAILBOX": "help"}, []string{"GMAIL_MAILBOX"}},
+		"a site without an origin":   {map[string]string{"FTE_SITES": "shop"}, []string{"FTE_SITES"}},
+		"an origin with a path":      {map[string]string{"FTE_SITES": "shop@https://shop.example/"}, []string{"FTE_SITES"}},
+		"too many proxies":           {map[string]string{"FTE_TRUSTED_PROXIES": "11"}, []string{"FTE_TRUSTED_PROXIES"}},
+		"an unknown mechanism":       {map[string]string{"KAFKA_SASL_MECHANISM": "GSSAPI", "KAFKA_SASL_USER": "u", "KAFKA_SASL_PASSWORD": "p"}, []string{"KAFKA_SASL_MECHANISM"}},
+		"a user without a mechanism": {map[string]string{"KAFKA_SASL_USER": "u", "KAFKA_SASL_PASSWORD": "p"}, []string{"KAFKA_SASL_USER"}},
+		"an authority without TLS":   {map[string]string{"KAFKA_TLS_CA": "ca.pem"}, []string{"KAFKA_TLS_CA"}},
+		"no partitions":              {map[string]string{"KAFKA_PARTITIONS": "0"}, []string{"KAFKA_PARTITIONS"}},
+		"no replicas":                {map[string]string{"KAFKA_REPLICAS": "0"}, []string{"KAFKA_REPLICAS"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			setenv(t, good())
+			for k, v := range c.set {
+				t.Setenv(k, v)
+			}
+			_, err := loadConfig(allRoles)
+			for _, w := range c.wants {
+				require.ErrorContains(t, err, w)
+			}
+		})
+	}
+	setenv(t, good())
+	t.Setenv("FTE_SITES", "shop@https://shop.example,shop@https://www.shop.example,dev@loopback")
+	c, err := loadConfig(allRoles)
+	require.NoError(t, err)
+	sites, err := c.sites()
+	require.NoError(t, err)
+	require.Equal(t, map[string][]string{"shop": {"https://shop.example", "https://www.shop.example"}, "dev": {"loopback"}}, sites)
 }
 
 // Every bad variable is named, all at once, before anything starts.
@@ -58,7 +101,7 @@ func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
 }
 
 func TestProductionRefusesWhatIsForDevelopment(t *testing.T) {
-	for name, value := range map[string]string{"FTE_ALLOW_INSECURE_UPSTREAMS": "true", "FTE_RATE_LIMITS": "off", "FTE_CLOCK_OFFSET": "5m", "FTE_TIME_SCALE": "0.5", "FTE_DEV_DIR": "x", "FTE_FAILPOINTS": "send.sent=kill"} {
+	for name, value := range map[string]string{"FTE_ALLOW_INSECURE_UPSTREAMS": "true", "FTE_RATE_LIMITS": "off", "FTE_CLOCK_OFFSET": "5m", "FTE_TIME_SCALE": "0.5", "FTE_DEV_DIR": "x", "FTE_FAILPOINTS": "send.sent=kill", "FTE_SITES": "dev@loopback"} {
 		t.Run(name, func(t *testing.T) {
 			env := good()
 			delete(env, "FTE_ENV") // production is what is assumed when nothing is said

@@ -98,7 +98,7 @@ type dev struct {
 	lock     *os.File // flock on DIR/lock
 	log      *zap.Logger
 	database string
-	brokers  []string
+	kafka    KafkaSettings
 	token    string
 	twilio   string // auth token of the simulated vendor, made per folder
 	started  time.Time
@@ -384,7 +384,7 @@ func (d *dev) prepareDatabase(ctx context.Context, keys *persistence.Keys) error
 func (d *dev) settings() []string {
 	tls := filepath.Join(d.dir, "tls")
 	set := []string{
-		"FTE_ENV=dev", "FTE_CLUSTER=" + devCluster, "FTE_DEV_DIR=" + d.dir, "DATABASE_URL=" + d.database, "KAFKA_BROKERS=" + strings.Join(d.brokers, ","),
+		"FTE_ENV=dev", "FTE_CLUSTER=" + devCluster, "FTE_DEV_DIR=" + d.dir, "DATABASE_URL=" + d.database, "KAFKA_BROKERS=" + strings.Join(d.kafka.KafkaBrokers, ","),
 		"FTE_KEYS=" + filepath.Join(d.dir, "keys"), "FTE_OPERATOR_TOKEN=" + d.token,
 		"FTE_TLS_CA=" + filepath.Join(tls, "ca.pem"), "FTE_TLS_CERT=" + filepath.Join(tls, "cert.pem"), "FTE_TLS_KEY=" + filepath.Join(tls, "key.pem"),
 		"FTE_ALLOW_INSECURE_UPSTREAMS=true",

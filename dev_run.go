@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -60,31 +61,32 @@ type devService struct {
 
 // startServices starts the broker and the simulators and waits until they answer.
 func (d *dev) startServices(ctx context.Context) error {
-	if b := os.Getenv("KAFKA_BROKERS"); b != "" {
-		d.brokers = strings.Split(b, ",")
-	} else {
+	var err error
+	if d.kafka, err = loadKafka(); errors.Is(err, errNoBrokers) {
 		addr, err := keptAddress(filepath.Join(d.dir, "kafka", "address"))
 		if err != nil {
 			return err
 		}
-		d.brokers = []string{addr}
+		d.kafka.KafkaBrokers = []string{addr}
 		d.progress("starting the broker")
 		if err := d.startService("kafka", addr, []string{"broker", "-addr", addr, "-dir", filepath.Join(d.dir, "kafka")}, nil); err != nil {
 			return err
 		}
+	} else if err != nil {
+		return err
 	}
 	d.progress("starting the simulated vendors")
 	if err := d.startService("sim", d.sim, []string{"sim", "-addr", d.sim, "-dir", filepath.Join(d.dir, "sim")},
 		[]string{"FTE_PUBLIC_URL=http://" + d.http, "TWILIO_ACCOUNT_SID=" + devTwilioSID, "TWILIO_AUTH_TOKEN=" + d.twilio, "TWILIO_WHATSAPP_NUMBER=" + devNumber}); err != nil {
 		return err
 	}
-	for _, addr := range append([]string{d.sim}, d.brokers...) {
+	for _, addr := range append([]string{d.sim}, d.kafka.KafkaBrokers...) {
 		if err := waitListening(ctx, addr); err != nil {
 			return err
 		}
 	}
 	d.progress("creating topics")
-	if err := createTopics(ctx, d.brokers, nil, d.log); err != nil {
+	if err := createTopics(ctx, d.kafka, d.log); err != nil {
 		return err
 	}
 	return d.removeConsumers(ctx)
@@ -95,7 +97,11 @@ func (d *dev) removeConsumers(ctx context.Context) error {
 	if len(d.dead) == 0 {
 		return nil
 	}
-	admin, err := kafka.NewAdmin(kafka.AdminConfig{Servers: kafka.Servers{Brokers: d.brokers}, Log: d.log})
+	servers, err := d.kafka.servers("fte dev", nil)
+	if err != nil {
+		return err
+	}
+	admin, err := kafka.NewAdmin(kafka.AdminConfig{Servers: servers, Log: d.log})
 	if err != nil {
 		return err
 	}
@@ -297,7 +303,7 @@ func (d *dev) describe(ctx context.Context, members *persistence.Members) (devJS
 	parent := ctx
 	ctx, cancel := context.WithTimeout(parent, 2*time.Second)
 	defer cancel()
-	j := devJSON{HTTP: "http://" + d.http, Sim: "http://" + d.sim, DatabaseURL: d.database, Kafka: d.brokers, OperatorToken: d.token, SiteKey: "dev",
+	j := devJSON{HTTP: "http://" + d.http, Sim: "http://" + d.sim, DatabaseURL: d.database, Kafka: d.kafka.KafkaBrokers, OperatorToken: d.token, SiteKey: "dev",
 		Mailbox: devMailbox, WhatsAppNumber: devNumber, SupervisorPID: os.Getpid(), Ready: true}
 	if _, rows, err := members.List(ctx, devCluster, recentlyEnded); err == nil {
 		d.known = rows

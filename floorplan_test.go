@@ -27,6 +27,9 @@ var plan = map[string]string{
 	"agent/openai":                "support agent",
 	"agent/openai/openaitest":     "",
 	"channel/simctl":              "support",
+	"channel/email":               "support",
+	"channel/email/gmailtest":     "support channel/simctl",
+	"channel/webform":             "support",
 	"channel/whatsapp":            "support",
 	"channel/whatsapp/twiliotest": "support channel/simctl",
 	"channel/outbox":              "support",
@@ -35,6 +38,10 @@ var plan = map[string]string{
 	"ingress/kafka":               "support ingress",
 	"ingress/kafka/kafkatest":     "",
 	"ingress/console":             "support",
+	"ingress/openapi":             "",
+	"ingress/proof":               "support",
+	"redact":                      "",
+	"webclient":                   "",
 	"persistence":                 "support migrations",
 	"persistence/embedded":        "",
 	"persistence/persistencetest": "persistence persistence/embedded migrations",
@@ -58,6 +65,11 @@ var vendors = map[string]string{
 	"github.com/jackc/pgx":              "persistence chaos/checker chaos/harness",
 	"github.com/nyaruka/phonenumbers":   "channel/whatsapp",
 	"github.com/pressly/goose":          "persistence",
+	"google.golang.org/api":             "channel/email",
+	"github.com/coreos/go-oidc":         "channel/email",
+	"github.com/jhillyerd/enmime":       "channel/email",
+	"github.com/emersion/go-msgauth":    "channel/email",
+	"github.com/xdg-go/scram":           "ingress/kafka",
 }
 
 // TestFloorPlan checks that packages import only what the plan allows them.

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
+	"github.com/caarlos0/env/v11"
 	"go.uber.org/zap"
-	"golang.org/x/net/proxy"
 
 	"fte/ingress/kafka"
 	"fte/persistence"
@@ -42,10 +43,12 @@ func runMigrate(ctx context.Context, args []string, out io.Writer) error {
 		if err := persistence.Migrate(ctx, pool, log); err != nil {
 			return err
 		}
-		if brokers := os.Getenv("KAFKA_BROKERS"); brokers != "" {
-			if err := createTopics(ctx, strings.Split(brokers, ","), nil, log); err != nil {
-				return err
-			}
+		k, err := loadKafka()
+		if err == nil {
+			err = createTopics(ctx, k, log)
+		}
+		if err != nil && !errors.Is(err, errNoBrokers) {
+			return err
 		}
 	}
 	s, err := persistence.MigrationStatus(ctx, pool)
@@ -56,9 +59,30 @@ func runMigrate(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// createTopics creates what is missing.
-func createTopics(ctx context.Context, brokers []string, d proxy.Dialer, log *zap.Logger) error {
-	admin, err := kafka.NewAdmin(kafka.AdminConfig{Servers: kafka.Servers{Brokers: brokers, Dialer: d}, Log: log})
+// loadKafka reads the settings of Kafka alone; errNoBrokers where there are none.
+func loadKafka() (k KafkaSettings, err error) {
+	if err := env.Parse(&k); err != nil {
+		return k, fmt.Errorf("read the settings: %s", oneLine(err.Error()))
+	}
+	if len(k.KafkaBrokers) == 0 {
+		return k, errNoBrokers
+	}
+	var errs []error
+	k.validate(func(name, format string, args ...any) { errs = append(errs, fmt.Errorf(name+": "+format, args...)) })
+	if err := errors.Join(errs...); err != nil {
+		return k, fmt.Errorf("read the settings: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return k, nil
+}
+
+// createTopics creates what is missing, with the partitions and replicas of the
+// settings.
+func createTopics(ctx context.Context, k KafkaSettings, log *zap.Logger) error {
+	servers, err := k.servers("fte migrate", nil)
+	if err != nil {
+		return err
+	}
+	admin, err := kafka.NewAdmin(kafka.AdminConfig{Servers: servers, Partitions: k.KafkaPartitions, Replicas: k.KafkaReplicas, Log: log})
 	if err != nil {
 		return err
 	}

@@ -145,7 +145,9 @@ func (n *node) openStores(ctx context.Context) (err error) {
 }
 
 func (n *node) openKafka(context.Context) (err error) {
-	n.servers = kafka.Servers{Brokers: n.cfg.KafkaBrokers, ClientID: "fte " + n.cfg.Member, Dialer: n.dial}
+	if n.servers, err = n.cfg.servers("fte "+n.cfg.Member, n.dial); err != nil {
+		return err
+	}
 	if n.publisher, err = kafka.NewPublisher(kafka.PublisherConfig{Servers: n.servers, Sealer: n.keys, Log: n.log.Named("kafka"), Registerer: n.metrics}); err != nil {
 		return err
 	}

@@ -13,13 +13,12 @@ import (
 // printSettings prints every setting of `fte serve` with its default.
 func printSettings(w io.Writer) {
 	fmt.Fprintf(w, "usage: fte serve -run ROLE,…   roles: %s\n\nsettings, from the environment:\n", strings.Join(allRoles, ", "))
-	t := reflect.TypeFor[Config]()
-	for i := range t.NumField() {
-		name, what := t.Field(i).Tag.Get("env"), t.Field(i).Tag.Get("what")
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		name, what := f.Tag.Get("env"), f.Tag.Get("what")
 		if what == "" {
 			continue
 		}
-		if d := t.Field(i).Tag.Get("envDefault"); d != "" {
+		if d := f.Tag.Get("envDefault"); d != "" {
 			what += " [" + d + "]"
 		}
 		fmt.Fprintf(w, "  %-30s %s\n", name, what)
