@@ -229,24 +229,3 @@ func TestPeerTLSNeedsACertificateOfTheCluster(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, before, after, "it is made once")
 }
-
-func TestDevControl(t *testing.T) {
-	dir, token := t.TempDir(), strings.Repeat("t", 32)
-	h := devControl(dir, token)
-	ask := func(path, body, token string) int {
-		r := httptest.NewRequest("POST", path, strings.NewReader(body))
-		r.Header.Set("Authorization", "Bearer "+token)
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		return w.Code
-	}
-	require.Equal(t, 401, ask("/_dev/members/worker-1/kill", `{"signal":"KILL"}`, "wrong"))
-	require.Equal(t, 400, ask("/_dev/members/worker-1/kill", `{"signal":"HUP"}`, token))
-	require.Equal(t, 404, ask("/_dev/anything", ``, token))
-	require.Equal(t, 503, ask("/_dev/members/worker-1/kill", `{"signal":"KILL"}`, token), "no dev.json")
-	d := &dev{devOptions: devOptions{dir: dir}}
-	require.NoError(t, d.write(devJSON{Members: []devMember{{Name: "worker-1"}, {Name: "self", PID: os.Getpid()}}}))
-	require.Equal(t, 409, ask("/_dev/members/worker-1/kill", `{"signal":"KILL"}`, token), "not running")
-	require.Equal(t, 404, ask("/_dev/members/worker-9/kill", `{"signal":"KILL"}`, token))
-	require.Equal(t, 200, ask("/_dev/members/self/kill", `{"signal":"CONT"}`, token))
-}

@@ -116,6 +116,9 @@ func (n *node) newAgent() (*agent.Agent, error) {
 			return nil, err
 		}
 	}
+	if n.cfg.DevDir != "" {
+		model = slowed{model, n.cfg.DevDir}
+	}
 	return agent.New(agent.Config{
 		Model: model, Tools: tool.All(base, ownTickets{persistence.NewReads(n.pool, n.keys, n.log.Named("persistence"))}), Knowledge: base, Secret: n.keys.HMAC("agent", []byte("secret")), Company: n.cfg.CompanyName,
 		Contact: n.cfg.Contact, Rivals: n.cfg.Competitors, Links: n.cfg.AllowedLinks, Clock: n.cfg.now, Log: n.log, Registerer: n.metrics,
