@@ -114,4 +114,11 @@ type Lookup struct {
 	ProviderID string
 	State      OutboxState // when found: accepted, sent, delivered, read, failed or undelivered
 	Code       string
+
+	// The rest is of a look-up that found nothing sent; at most one of them is set.
+	// Without any, the reply is proved absent: it is sent again as often as the
+	// channel allows.
+	Again  time.Duration // not sure yet: look again after this; Code is kept as the row's error, so that the next look knows
+	Unsent bool          // certainly not sent, and what would be sent a second time is the same thing: sent again without limit
+	Gone   bool          // nothing is left to try: a person decides
 }

@@ -45,7 +45,8 @@ func AfterSend(o support.Outbound, providerID string, err error, w Waits) suppor
 }
 
 // AfterLookup says how the claim of a look-up ends. maxResends is how often a
-// reply that is proved absent is sent again. It is pure.
+// reply that is proved absent is sent again; the limit is not for one that the
+// vendor keeps and has not sent. It is pure.
 func AfterLookup(o support.Outbound, found support.Lookup, err error, maxResends int, w Waits) support.Settlement {
 	switch {
 	case err == nil && found.Found:
@@ -54,6 +55,12 @@ func AfterLookup(o support.Outbound, found support.Lookup, err error, maxResends
 		return support.Settlement{To: support.OutDead, Error: "too late"}
 	case err != nil: // a look-up that fails decides nothing
 		return support.Settlement{To: support.OutUnknown, RetryIn: w.Relook}
+	case found.Gone:
+		return support.Settlement{To: support.OutDead, Error: or(found.Code, "not found")}
+	case found.Again > 0:
+		return support.Settlement{To: support.OutUnknown, Error: found.Code, RetryIn: found.Again}
+	case found.Unsent:
+		return support.Settlement{To: support.OutPending, Error: found.Code, Resend: true}
 	case o.Resends >= maxResends:
 		return support.Settlement{To: support.OutDead, Error: "not found"}
 	}

@@ -54,6 +54,11 @@ func TestAfterLookup(t *testing.T) {
 		"a look-up that fails says nothing":   {support.Outbound{Resends: 1}, support.Lookup{}, errors.New("?"), support.Settlement{To: support.OutUnknown, RetryIn: 5 * time.Second}},
 		"a look-up that fails says not found": {support.Outbound{}, found, errors.New("?"), support.Settlement{To: support.OutUnknown, RetryIn: 5 * time.Second}},
 		"absent and a day old":                {support.Outbound{Age: 24 * time.Hour}, support.Lookup{}, nil, support.Settlement{To: support.OutDead, Error: "too late"}},
+		"not sure yet":                        {support.Outbound{}, support.Lookup{Again: 10 * time.Second, Code: "seen"}, nil, support.Settlement{To: support.OutUnknown, Error: "seen", RetryIn: 10 * time.Second}},
+		"not sure and a day old":              {support.Outbound{Age: 24 * time.Hour}, support.Lookup{Again: 10 * time.Second}, nil, support.Settlement{To: support.OutDead, Error: "too late"}},
+		"kept unsent by the vendor":           {support.Outbound{Resends: 99}, support.Lookup{Unsent: true, Code: "resend"}, nil, support.Settlement{To: support.OutPending, Error: "resend", Resend: true}},
+		"kept unsent, and a day old":          {support.Outbound{Age: 24 * time.Hour}, support.Lookup{Unsent: true}, nil, support.Settlement{To: support.OutDead, Error: "too late"}},
+		"nothing left to try":                 {support.Outbound{}, support.Lookup{Gone: true}, nil, support.Settlement{To: support.OutDead, Error: "not found"}},
 		"fails and a day old":                 {support.Outbound{Age: 24 * time.Hour}, support.Lookup{}, errors.New("?"), support.Settlement{To: support.OutDead, Error: "too late"}},
 	}
 	for name, c := range cases {
