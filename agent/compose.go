@@ -20,53 +20,49 @@ type frame struct {
 type framing struct {
 	channel    support.Channel
 	reference  string
-	first      bool // disclose the AI (LL-12)
-	followUp   bool // an acknowledgement went out before
-	incomplete bool // on WhatsApp: say how to reach a person
-	handed     bool // the text itself says that a person answers
+	name       string // of the customer, for a formal greeting; harmless, may be empty
+	first      bool   // disclose the AI (LL-12)
+	followUp   bool   // an acknowledgement went out before
+	incomplete bool   // on WhatsApp: say how to reach a person
+	handed     bool   // the text itself says that a person answers
+	system     bool   // no assistant writes: a mail of the system greets and signs for the company
+	courtesies
+}
+
+// courtesies are sentences that a frame holds where there is room.
+type courtesies struct {
+	earlier string // acknowledges earlier contact
+	ask     string // asks for earlier contact
+	link    string // page on which WhatsApp can be linked
 }
 
 func (a *Agent) frame(f framing) frame {
-	intro := ""
-	if f.first {
-		intro = fmt.Sprintf("I'm %s, %s's AI assistant.", a.cfg.Assistant, a.cfg.Company)
+	var opening []string
+	if f.first && !(f.system && f.channel == support.Email) {
+		opening = append(opening, fmt.Sprintf("I'm %s, %s's AI assistant.", a.cfg.Assistant, a.cfg.Company))
 	}
-	late := ""
-	if f.followUp {
-		late = "Sorry for the wait."
-		if f.channel != support.WhatsApp {
-			late = "Thank you for your patience. I am following up on your message."
-		}
+	switch {
+	case f.followUp && f.channel == support.WhatsApp:
+		opening = append(opening, "Sorry for the wait.")
+	case f.followUp:
+		opening = append(opening, "Thank you for your patience. I am following up on your message.")
 	}
-	opening := strings.TrimSpace(intro + " " + late)
-	switch f.channel {
+	if f.earlier != "" {
+		opening = append(opening, f.earlier)
+	}
+	switch before := strings.Join(opening, " "); f.channel {
 	case support.WhatsApp:
-		after := ""
+		var after []string
+		if f.ask != "" {
+			after = append(after, f.ask)
+		}
 		if (f.first || f.incomplete) && !f.handed {
-			after = strings.ToUpper(a.cfg.Contact[:1]) + a.cfg.Contact[1:] + " for a person."
+			after = append(after, strings.ToUpper(a.cfg.Contact[:1])+a.cfg.Contact[1:]+" for a person.")
 		}
-		return frame{opening, after, " "}
+		return frame{before, strings.Join(after, " "), " "}
 	case support.Email:
-		before := "Hello,"
-		if opening != "" {
-			before += "\n\n" + opening
-		}
-		after := "Kind regards,\n" + a.cfg.Assistant + "\n" + a.cfg.Company + " Support (AI assistant)"
-		if f.reference != "" {
-			after = "Your ticket reference is " + f.reference + ".\n\n" + after
-		}
-		if !f.handed {
-			after = "If this does not settle it, reply to this e-mail; you can ask for a person at any time.\n" + after
-		}
-		return frame{before, after, "\n\n"}
+		return frame{strings.TrimSpace(greeting(f.name) + "\n\n" + before), a.closing(f), "\n\n"}
 	default:
-		before := "Hello,"
-		if opening != "" {
-			before += " " + strings.ToLower(opening[:1]) + opening[1:]
-			if strings.HasPrefix(opening, "I'm") {
-				before = "Hello, " + opening
-			}
-		}
 		after := "Next step: reply here if anything is still open, or ask for a person."
 		if f.handed {
 			after = "Next step: you need not do anything; the answer appears here."
@@ -74,8 +70,35 @@ func (a *Agent) frame(f framing) frame {
 		if f.reference != "" {
 			after += " Your ticket is " + f.reference + "."
 		}
-		return frame{before, after, "\n\n"}
+		return frame{strings.TrimSpace("Hello, " + before), after, "\n\n"}
 	}
+}
+
+// greeting opens a mail.
+func greeting(name string) string {
+	if name == "" {
+		return "Hello,"
+	}
+	return "Dear " + name + ","
+}
+
+// closing is what stands below the text of a mail.
+func (a *Agent) closing(f framing) string {
+	var lines []string
+	if !f.handed {
+		lines = append(lines, "If this does not settle it, reply to this e-mail; you can ask for a person at any time.")
+	}
+	if f.link != "" {
+		lines = append(lines, "If you would like to go on by WhatsApp, you can link it to this address here: "+f.link)
+	}
+	if f.reference != "" {
+		lines = append(lines, "Your ticket reference is "+f.reference+".")
+	}
+	signed := a.cfg.Assistant + "\n" + a.cfg.Company + " Support (AI assistant)"
+	if f.system {
+		signed = a.cfg.Company + " Support"
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n") + "\n\nKind regards,\n" + signed)
 }
 
 // room is how many units an answer within the frame may have.

@@ -37,8 +37,8 @@ func (r *run) degrade(err error) (support.Outcome, error) {
 		r.log.Warn("the model refuses the request", zap.String("failure", string(f)), zap.Error(away.err))
 		return r.escalate(support.ReasonModelFailed), nil
 	}
-	if text, ok := r.retrieve(); ok {
-		r.out.Kind, r.out.Text, r.out.Units, r.out.Subject = support.OutcomeAnswer, text, Units(r.in.Channel, text), r.subject()
+	if body, ok := r.retrieve(); ok {
+		r.answer(body, true)
 		return r.out, nil
 	}
 	limit := patience
@@ -50,7 +50,7 @@ func (r *run) degrade(err error) (support.Outcome, error) {
 	}
 	out := support.Outcome{Kind: support.OutcomeDefer, Reason: support.ReasonModelFailed}
 	if !r.in.FollowUp { // one acknowledgement an outage
-		out.Text, _ = r.a.frame(r.framing(true)).fit(r.in.Channel, deferText)
+		out.Text, _ = r.a.frame(r.framing(true, courtesies{})).fit(r.in.Channel, deferText)
 		out.Units, out.Subject = Units(r.in.Channel, out.Text), r.subject()
 	}
 	return out, nil
@@ -69,13 +69,11 @@ func (r *run) retrieve() (string, bool) {
 			return "", false
 		}
 	}
-	fr := r.a.frame(r.framing(true))
 	intro := "From our help centre: "
-	body := clean(intro + Excerpt(r.in.Channel, hits[0].Text, question(r.in), fr.room(r.in.Channel)-Units(r.in.Channel, intro)))
+	body := clean(intro + Excerpt(r.in.Channel, hits[0].Text, question(r.in), r.room()-Units(r.in.Channel, intro)))
 	r.allow.snippets = append(r.allow.snippets, hits[0].Text)
 	if body == clean(intro) || r.a.checks.violation(body, r.allow) != "" {
 		return "", false
 	}
-	text, _ := fr.fit(r.in.Channel, body)
-	return text, true
+	return body, true
 }

@@ -29,11 +29,12 @@ type Request struct {
 	MaxOutput int    // tokens
 	SafetyID  string // keyed hash of the customer, channels.md LL-01
 
-	// Question and Channel repeat, outside the prompt, what the customer asks and
-	// where: for models that are rules and do not read prompts. Vendors are not
-	// sent them.
+	// What follows repeats, outside the prompt, what the customer asks and where:
+	// for models that are rules and do not read prompts. Vendors are not sent it.
 	Question string
 	Channel  support.Channel
+	Aim      int // how many units an answer should have, as the prompt says
+	Room     int // how many it may have
 }
 
 // ItemKind is what an Item is.

@@ -35,7 +35,7 @@ func (a *Agent) Run(ctx context.Context, in support.TurnInput, record func(conte
 	limited, cancel := context.WithTimeout(ctx, a.cfg.RunTime)
 	defer cancel()
 	r := &run{
-		a: a, in: in, ctx: limited, caller: ctx, log: log, calls: map[string]int{}, allow: allowedIn(in), maxOutput: MaxOutput,
+		a: a, in: in, ctx: limited, caller: ctx, log: log, calls: map[string]int{}, allow: allowedIn(in), polite: a.courtesies(in), maxOutput: MaxOutput,
 		journal: journal{steps: in.Steps, record: record, replay: a.metrics.replayed.Inc},
 	}
 	out, err := r.turn()
@@ -63,6 +63,7 @@ type run struct {
 	log     *zap.Logger
 	journal journal
 	allow   allowed
+	polite  []courtesies // what may stand around the reply, the fullest first
 
 	items     []Item
 	sent      int // items that are in the journal
@@ -79,13 +80,16 @@ type run struct {
 }
 
 func (r *run) turn() (support.Outcome, error) {
+	if reasons := r.forPerson(); len(reasons) > 0 {
+		return r.escalate(reasons...), nil
+	}
 	if unreadable(r.in) {
 		return r.escalate(support.ReasonUnreadable), nil
 	}
 	if reasons := Escalation(question(r.in)); len(reasons) > 0 {
 		return r.escalate(reasons...), nil
 	}
-	r.items = r.a.prompt(r.in, r.a.frame(r.framing(true)).room(r.in.Channel))
+	r.items = r.a.prompt(r.in, r.aim())
 	for nudged := false; ; {
 		resp, err := r.askModel()
 		if err != nil {
@@ -123,9 +127,29 @@ func (r *run) turn() (support.Outcome, error) {
 	}
 }
 
-// framing is the frame of this turn's reply.
-func (r *run) framing(incomplete bool) framing {
-	return framing{channel: r.in.Channel, reference: r.in.Ticket.Reference, first: r.in.FirstReply, followUp: r.in.FollowUp, incomplete: incomplete}
+// forPerson are the reasons for which a person gets the turn before anything is
+// asked: what the channel said of its messages, then what the rules find. Harm to
+// somebody goes before both.
+func (r *run) forPerson() []support.Reason {
+	var reasons []support.Reason
+	for _, m := range r.in.Inputs {
+		if why := support.Reason(m.Reason); why != "" && m.Disposition == support.ForTurn && !slices.Contains(reasons, why) {
+			reasons = append(reasons, why)
+		}
+	}
+	if len(reasons) == 0 {
+		return nil
+	}
+	for _, why := range Escalation(question(r.in)) {
+		switch {
+		case slices.Contains(reasons, why):
+		case why == support.ReasonSafety:
+			reasons = slices.Insert(reasons, 0, why)
+		default:
+			reasons = append(reasons, why)
+		}
+	}
+	return reasons
 }
 
 // askModel makes the next model call, or takes it from the journal.
@@ -135,7 +159,7 @@ func (r *run) askModel() (resp Response, err error) {
 	}
 	r.modelRuns++
 	req := Request{System: r.a.system, Items: slices.Clone(r.items), Tools: r.a.defs, MaxOutput: r.maxOutput,
-		SafetyID: r.a.mac("safety", string(r.in.Customer)), Question: question(r.in), Channel: r.in.Channel}
+		SafetyID: r.a.mac("safety", string(r.in.Customer)), Question: question(r.in), Channel: r.in.Channel, Aim: r.aim(), Room: r.room()}
 	estimate := tokens(req)
 	if r.tokensIn+estimate > MaxInputTokens {
 		return resp, errLimit
@@ -237,7 +261,7 @@ func (r *run) judge(res *Result) {
 		res.Rejected = kind
 		res.Content = refusal("not sent: " + why + ". Write it anew.").Content
 	}
-	room := r.a.frame(r.framing(true)).room(r.in.Channel)
+	room := r.room()
 	switch why := r.a.checks.violation(text, r.allow); {
 	case text == "":
 		reject("content", "it is empty")
@@ -304,18 +328,8 @@ func (r *run) reply(res Result) (done bool, err error) {
 		return false, nil
 	}
 	text := clean(res.Intent.Text)
-	incomplete := !r.found || strings.ContainsAny(quoted.ReplaceAllString(text, " "), "?？؟") // it asks back
-	fr := r.a.frame(r.framing(incomplete))
-	if Units(r.in.Channel, text) > fr.room(r.in.Channel) {
-		incomplete = true
-		fr = r.a.frame(r.framing(true))
-	}
-	final, kept := fr.fit(r.in.Channel, text)
-	if kept < 0.7 {
-		final, _ = r.a.frame(r.framing(true)).fit(r.in.Channel, shortText)
-	}
-	r.out.Kind, r.out.Text, r.out.Units = support.OutcomeAnswer, final, Units(r.in.Channel, final)
-	r.out.Subject = r.subject()
+	asks := strings.ContainsAny(quoted.ReplaceAllString(text, " "), "?？؟")
+	r.answer(text, !r.found || asks)
 	return true, nil
 }
 
@@ -337,9 +351,7 @@ func (r *run) subject() string {
 // escalate is the outcome that hands the turn to a person. What was gathered for
 // the ticket stays.
 func (r *run) escalate(reasons ...support.Reason) support.Outcome {
-	f := r.framing(true)
-	f.handed = true
-	text, _ := r.a.frame(f).fit(r.in.Channel, r.a.acknowledgement(reasons[0], r.in.Person))
+	text := r.handed(reasons[0])
 	r.log.Error("escalated to a person", zap.String("event_type", "escalated"), zap.String("reason", string(reasons[0])))
 	return support.Outcome{Kind: support.OutcomeEscalate, Text: text, Subject: r.subject(), Units: Units(r.in.Channel, text), Reason: reasons[0], Also: reasons[1:],
 		Urgency: urgency(reasons), Category: r.out.Category, Priority: r.out.Priority, Verify: r.out.Verify}

@@ -7,34 +7,6 @@ import (
 	"fte/support"
 )
 
-// notices are the fixed texts; %s is when a person answers.
-var notices = map[support.Notice]string{
-	support.NoticeQuarantined: "Something went wrong while we worked on your message. It is not lost: a person from our team will answer you %s.",
-	support.NoticeHeld:        "Thank you, your message is with our team. A person will answer you %s.",
-	support.NoticeSwitchedOff: "Thank you, we have received your message. A person from our team will answer you %s.",
-	support.NoticeStillHeld:   "We are sorry: nobody has answered you yet as we had promised. Your message is not lost, and our team has been reminded. A person will write to you as soon as possible.",
-	support.NoticeOptOut:      "You will get no more messages from us here. Send START if you want to hear from us again.",
-}
-
-// Voice is a fixed text of the system, framed and counted for its channel. It
-// returns a zero Text for notices that are never sent.
-func (a *Agent) Voice(n support.Notice, f support.Fill) support.Text {
-	ch := f.Channel
-	body, ok := notices[n]
-	if !ok {
-		return support.Text{}
-	}
-	switch n {
-	case support.NoticeOptOut:
-		return support.Text{Body: body, Units: Units(ch, body)}
-	case support.NoticeStillHeld:
-	default:
-		body = fmt.Sprintf(body, a.promised())
-	}
-	text, _ := a.frame(framing{channel: ch, reference: f.Reference, first: f.First, handed: true}).fit(ch, body)
-	return support.Text{Body: text, Units: Units(ch, text)}
-}
-
 // acknowledgements are what a customer is told when a person takes over, by
 // reason: first who (a %s), then by when. No text names a price or a payment.
 var acknowledgements = map[support.Reason]string{

@@ -24,7 +24,9 @@ var (
 	greeting  = regexp.MustCompile(`(?i)^\W*(hi|hello|hey|good (morning|afternoon|evening)|hola|bonjour|hallo|ciao|ol[aá]|salut|guten (tag|morgen)|merhaba|cześć|dzień dobry|你好|こんにちは|नमस्ते|مرحبا)( there| team| all| support| everyone)?\W*$`)
 	thanks    = regexp.MustCompile(`(?i)^\W*((ok|okay|great|perfect|super|cool|awesome|nice|yes|it works|that works|works( now)?|solved|got it)\W*)*(thanks?|thank you|thx|ty|many thanks|cheers|danke|merci|gracias|grazie|obrigad[oa]|bedankt|dank je|dziękuję|teşekkürler|谢谢|ありがとう|धन्यवाद|شكرا)( (so much|a lot|very much|you|again|for (your|the) help|that (helped|worked)))*\W*$`)
 	reference = regexp.MustCompile(`(?i)\bT-[0-9A-HJKMNP-TV-Z]{12}\b`)
-	verifying = regexp.MustCompile(`(?i)\bmy (?:e-?mail|mail address|email address)(?: address)? is ([^\s<>,;]+@[^\s<>,;]+\.[a-z]{2,})`)
+	yes       = regexp.MustCompile(`(?i)^\W*(yes|yep|yeah|ja|oui|s[ií]|sim|tak|evet|ok|okay|sure|i have|i did)( i (have|did)| please)?\W*$`)
+	no        = regexp.MustCompile(`(?i)^\W*(no|nope|nein|non|não|nie|hayır|never|not yet|first time|i haven'?t|i have not)( i (have not|haven'?t|did not|didn'?t))?( thanks| thank you)?\W*$`)
+	verifying = regexp.MustCompile(`(?i)(?:\b(?:my|the|an?) (?:old |other |work |private )?(?:e-?mail|mail)(?: address)? (?:is|was|would be)|\bi (?:wrote|write|mailed|e-?mailed|contacted)(?: to)? you (?:\w+ )?(?:from|with|under|as)|\b(?:wrote|mailed) from|\b(?:my|the) address is|\bit(?:'|’)?s|\bit is|^\W*(?:yes|yep|yeah|sure|ok(?:ay)?)?[\s,.:!-]*)[\s:]*<?([^\s<>,;:]+@[^\s<>,;:]+\.\p{L}{2,})>?`)
 )
 
 // Complete implements agent.Model. It asks at most two searches and never fails.
@@ -52,6 +54,10 @@ func (m Model) next(req agent.Request) agent.Call {
 		return say("How can I help you today?")
 	case thanks.MatchString(q):
 		return say("You are welcome. Write again whenever you need something.")
+	case yes.MatchString(q):
+		return say("Good. Tell me what you need, or the e-mail address you wrote from before.")
+	case no.MatchString(q):
+		return say("All right. Write again whenever you need something.")
 	}
 	if ref := reference.FindString(q); ref != "" {
 		status, asked := done["get_ticket_status"]
@@ -65,19 +71,29 @@ func (m Model) next(req agent.Request) agent.Call {
 		return say("I cannot find a ticket with that reference among yours. Please check it, or tell me what it was about.")
 	}
 	if mail := verifying.FindStringSubmatch(q); mail != nil {
-		if _, asked := done["request_identity_verification"]; !asked {
+		said, asked := done["request_identity_verification"]
+		if !asked {
 			return call("request_identity_verification", map[string]any{"kind": "email", "value": strings.ToLower(mail[1])})
 		}
-		if len(strings.Fields(verifying.ReplaceAllString(q, ""))) < 4 {
-			return say("Thank you. If that address can be verified, you will get a message there. Follow its link, and I can see your earlier conversation.")
+		rest := strings.TrimSpace(verifying.ReplaceAllString(q, " "))
+		switch {
+		case len(strings.Fields(rest)) >= 4: // a question came with it
+			return m.lookUp(req, rest, done["search_knowledge_base"], onItsWay, len(done["send_response"]) > 0)
+		case strings.Contains(said[0], `"error"`):
+			return say("That does not look like a mail address. Please check it and write it once more.")
 		}
+		return say(onItsWay + " Follow its link, and I can see what you wrote to us before.")
 	}
-	return m.lookUp(req, q, done["search_knowledge_base"], len(done["send_response"]) > 0)
+	return m.lookUp(req, q, done["search_knowledge_base"], "", len(done["send_response"]) > 0)
 }
 
+// onItsWay is all that is said of an address that a customer names: the same
+// whether it is known here or not.
+const onItsWay = "Thank you. If that address can be reached, a mail to confirm it is on its way there."
+
 // lookUp searches, once with the whole text and once with its core, and answers
-// from the best passage.
-func (m Model) lookUp(req agent.Request, q string, found []string, rejected bool) agent.Call {
+// from the best passage, behind what is to be said first.
+func (m Model) lookUp(req agent.Request, q string, found []string, first string, rejected bool) agent.Call {
 	if len(found) == 0 {
 		return search(q)
 	}
@@ -88,15 +104,37 @@ func (m Model) lookUp(req agent.Request, q string, found []string, rejected bool
 		}
 		return escalate()
 	}
-	limit := map[support.Channel]int{support.Email: 300, support.WhatsApp: 190, support.WebForm: 180}[req.Channel]
 	if rejected { // what was refused is not sent again
 		return escalate()
 	}
-	text := agent.Excerpt(req.Channel, best[0].Text, q, limit)
-	if req.Channel != support.WhatsApp {
-		text += "\n\nYou find this in our help centre under “" + best[0].Title + "”."
+	if first != "" {
+		first += " "
 	}
-	return say(text)
+	return say(first + answer(req, best[0], q, agent.Units(req.Channel, first)))
+}
+
+// answer is the passage as the channel wants it: as short as was asked, longer
+// where that would cut a sentence. taken units are spoken for.
+func answer(req agent.Request, p passage, q string, taken int) string {
+	source, limit := "\n\nYou find this in our help centre under “"+p.Title+"”.", 300
+	switch req.Channel {
+	case support.WhatsApp:
+		source, limit = "", 190
+	case support.WebForm:
+		limit = 180
+	}
+	within := func(limit, said int) int {
+		if said > 0 { // 0: a request that does not say
+			return min(limit, said)
+		}
+		return limit
+	}
+	taken += agent.Units(req.Channel, source)
+	text := agent.Excerpt(req.Channel, p.Text, q, within(limit+taken, req.Aim)-taken)
+	if text == "" || strings.HasSuffix(text, "…") {
+		text = agent.Excerpt(req.Channel, p.Text, q, within(limit+taken, req.Room)-taken)
+	}
+	return text + source
 }
 
 // core is what a longer text comes down to: its first question, else its first
