@@ -1,0 +1,4 @@
+package persistence
+
+// InThread is what a test explains.
+const InThread = inThread
