@@ -15,6 +15,7 @@ import (
 	"fte/channel/outbox"
 	"fte/channel/whatsapp"
 	"fte/cluster"
+	"fte/ingress/kafka"
 	"fte/persistence"
 	"fte/support"
 )
@@ -33,16 +34,21 @@ func (d delivering) Deliver(ctx context.Context, id support.CustomerID, in suppo
 	return owner, seq, err
 }
 
-// kicking tells the dispatcher of a commit that queued a reply.
+// kicking tells the dispatcher of a commit that queued a reply, and the relay of
+// one that left events.
 type kicking struct {
 	*persistence.Customers
-	kick func()
+	outbox *outbox.Dispatcher // nil without the role
+	relay  *kafka.Relay       // likewise
 }
 
 func (k kicking) Commit(ctx context.Context, c support.Commit) (support.Committed, error) {
 	done, err := k.Customers.Commit(ctx, c)
-	if err == nil && len(c.Outbox) > 0 {
-		k.kick()
+	if err == nil && len(c.Outbox) > 0 && k.outbox != nil {
+		k.outbox.Kick()
+	}
+	if err == nil && len(c.Events) > 0 && k.relay != nil {
+		k.relay.Kick()
 	}
 	return done, err
 }
@@ -67,6 +73,10 @@ func (n *node) openActors(context.Context) (err error) {
 		if err != nil {
 			return err
 		}
+		n.relay, err = kafka.NewRelay(kafka.RelayConfig{Events: persistence.NewEvents(n.pool), Publisher: n.publisher, Log: n.log.Named("relay")})
+		if err != nil {
+			return err
+		}
 	}
 	if !n.cfg.has("actors") {
 		return nil
@@ -79,11 +89,7 @@ func (n *node) openActors(context.Context) (err error) {
 	}
 	n.sweeper = customer.NewSweeper(customer.SweeperConfig{Wakes: n.wakes, Waker: n.client, Logger: n.log.Named("sweeper"), Register: n.metrics})
 	actors, err := customer.New(customer.Config{
-		Store: kicking{n.customers, func() {
-			if n.outbox != nil {
-				n.outbox.Kick()
-			}
-		}},
+		Store: kicking{n.customers, n.outbox, n.relay},
 		Agent: n.agent, Voice: n.agent.Voice, Waker: n.client, Logger: n.log.Named("customer"), Registerer: n.metrics,
 	})
 	if err != nil {

@@ -82,14 +82,16 @@ type node struct {
 	client      *customer.Client
 	wakes       *persistence.Wakes
 	customers   *persistence.Customers
-	agent       *agent.Agent      // role actors
-	sender      *whatsapp.Sender  // role outbox
-	sweeper     *customer.Sweeper // role actors
-	outbox      *outbox.Dispatcher
-	activations *customer.Actors // role actors
-	numbers     *mailbox.Numbers // role actors
-	keeper      *mailbox.Keeper  // role actors
-	drainNow    chan struct{}    // an operator asked this member to drain
+	agent       *agent.Agent       // role actors
+	sender      *whatsapp.Sender   // role outbox
+	sweeper     *customer.Sweeper  // role actors
+	outbox      *outbox.Dispatcher // role outbox
+	relay       *kafka.Relay       // role outbox
+	tail        *kafka.Tail        // roles webhook and console
+	activations *customer.Actors   // role actors
+	numbers     *mailbox.Numbers   // role actors
+	keeper      *mailbox.Keeper    // role actors
+	drainNow    chan struct{}      // an operator asked this member to drain
 }
 
 func newNode(ctx context.Context, cfg Config, log *zap.Logger) (*node, error) {
@@ -151,7 +153,12 @@ func (n *node) openKafka(context.Context) (err error) {
 	if n.publisher, err = kafka.NewPublisher(kafka.PublisherConfig{Servers: n.servers, Sealer: n.keys, Log: n.log.Named("kafka"), Registerer: n.metrics}); err != nil {
 		return err
 	}
-	n.admin, err = kafka.NewAdmin(kafka.AdminConfig{Servers: n.servers, Log: n.log.Named("kafka")})
+	if n.admin, err = kafka.NewAdmin(kafka.AdminConfig{Servers: n.servers, Log: n.log.Named("kafka")}); err != nil {
+		return err
+	}
+	if n.cfg.has("webhook") || n.cfg.has("console") {
+		n.tail, err = kafka.NewTail(kafka.TailConfig{Servers: n.servers, Log: n.log.Named("tail")})
+	}
 	return err
 }
 
@@ -274,12 +281,8 @@ func (n *node) run(ctx context.Context) error {
 		})
 	}
 	if n.outbox != nil {
-		relay, err := kafka.NewRelay(kafka.RelayConfig{Events: persistence.NewEvents(n.pool), Publisher: n.publisher, Log: n.log.Named("relay")})
-		if err != nil {
-			return err
-		}
 		start(&backs, back, "outbox", n.outbox.Run)
-		start(&backs, back, "relay", relay.Run)
+		start(&backs, back, "relay", n.relay.Run)
 	}
 	if n.sweeper != nil {
 		start(&backs, back, "sweeper", n.sweeper.Run)
@@ -299,6 +302,9 @@ func (n *node) run(ctx context.Context) error {
 			return err
 		}
 		start(&fronts, front, "intake", consumer.Run)
+	}
+	if n.tail != nil {
+		start(&fronts, front, "tail of events", n.tail.Run)
 	}
 	edge, err := n.newEdge(letters)
 	if err != nil {
