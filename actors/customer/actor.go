@@ -48,6 +48,14 @@ type Config struct {
 	// timer that watches the run does, up to 90 seconds later.
 	Waker Waker
 
+	// AgentOn says whether the agent answers on a channel; while it does not, what
+	// comes is filed for people. It is asked at each command, and must be fast.
+	// Defaults to yes.
+	AgentOn func(support.Channel) bool
+
+	// Rates turns the breakers of channels.md SE-06 and GM-15 on.
+	Rates bool
+
 	// NewID makes a UUIDv7 in text form. Defaults to google/uuid's.
 	NewID func() string
 

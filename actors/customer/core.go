@@ -161,7 +161,8 @@ func (c *core) apply(ctx context.Context, act Act) (any, []Effect, error) {
 
 func (c *core) try(ctx context.Context, act Act, mute bool) (any, []Effect, error) {
 	d := Decide(c.state, Command{
-		Now: c.now(), NewTicket: c.cfg.NewID(), NewConversation: c.cfg.NewID(), Voice: c.cfg.Voice, Promise: c.cfg.Promise, Mute: mute, Do: act,
+		Now: c.now(), NewTicket: c.cfg.NewID(), NewConversation: c.cfg.NewID(), Voice: c.cfg.Voice, Promise: c.cfg.Promise,
+		Off: c.off(), Limits: c.cfg.Rates, Mute: mute, Do: act,
 	})
 	if d.Err != nil {
 		return nil, nil, d.Err
@@ -182,6 +183,22 @@ func (c *core) try(ctx context.Context, act Act, mute bool) (any, []Effect, erro
 	c.sync(done.Now)
 	c.report(d.Commit)
 	return c.stopped(d.Answer, done.Stopped), d.Effects, nil
+}
+
+// off is where the agent is switched off.
+func (c *core) off() (off map[support.Channel]bool) {
+	if c.cfg.AgentOn == nil {
+		return nil
+	}
+	for _, ch := range support.Channels {
+		if !c.cfg.AgentOn(ch) {
+			if off == nil {
+				off = map[support.Channel]bool{}
+			}
+			off[ch] = true
+		}
+	}
+	return off
 }
 
 // report logs and counts what a commit made durable: an escalation is an error,

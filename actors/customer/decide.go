@@ -29,8 +29,10 @@ type Command struct {
 	NewTicket       string    // a fresh id, used if a ticket is needed
 	NewConversation string    // a fresh id, used if a conversation is needed
 	Voice           Voice
-	Promise         time.Duration // in what time a person answers
-	Mute            bool          // say nothing of the system's own: a commit that did was refused
+	Promise         time.Duration            // in what time a person answers
+	Off             map[support.Channel]bool // where the agent is switched off
+	Limits          bool                     // the breakers of SE-06 and GM-15 hold
+	Mute            bool                     // say nothing of the system's own: a commit that did was refused
 	Do              Act
 }
 
@@ -157,6 +159,9 @@ func (x *change) say(kind support.OutboxKind, by support.Author, r Route, turn i
 		w.Leaves = undoTime
 	} else {
 		x.Spoke = true
+		if r.Channel == support.Email {
+			x.mailed(r.Thread)
+		}
 	}
 	x.out.Outbox = append(x.out.Outbox, w)
 	x.At = x.Now

@@ -27,29 +27,98 @@ func (d Deliver) decide(x *change) {
 	}
 	if len(in.From) > 0 {
 		m.From = in.From[0]
-		m.Envelope.ReplyTo = cmp.Or(in.Envelope.ReplyTo, m.From.Value) // a loaded message has no From
+		if in.Person == "" { // where a person is to look, only an address that was given may be answered
+			m.Envelope.ReplyTo = cmp.Or(in.Envelope.ReplyTo, m.From.Value)
+		}
+	}
+	if in.Channel == support.WebForm {
+		m.Thread = in.ExternalID
 	}
 	x.write().Claims = in.Claims
+	flood := x.meter(in.Channel)
 	if in.Ignore != "" {
-		m.Disposition, m.Reason = support.Ignored, in.Ignore
-		x.arrived(x.message(m), m)
+		x.ignore(m, in.Ignore)
+		return
+	}
+	if x.Mode == support.ModeBot && (flood || x.looping(x.routeTo(m))) {
+		x.refuse(in, m, flood)
 		return
 	}
 	x.converse(in.Channel)
-	m.Ticket = x.continued(in.Channel, in.Thread)
-	m.Disposition = support.ForTurn
-	if x.Mode != support.ModeBot {
-		m.Disposition, m.Reason = support.Held, string(x.Mode)
+	m.Ticket = x.continued(in, m.Thread)
+	m.Disposition, m.Reason = support.ForTurn, string(in.Person)
+	off := x.Mode == support.ModeBot && x.Off[in.Channel]
+	switch {
+	case off:
+		m.Disposition, m.Reason = support.Held, string(support.ReasonSwitchedOff)
+	case x.Mode != support.ModeBot:
+		m.Disposition, m.Reason = support.Held, cmp.Or(m.Reason, string(x.Mode))
 	}
 	m.Seq = x.message(m)
 	r := routeOf(m, x.Now)
 	x.route(r)
 	x.arrived(m.Seq, m)
-	if x.Mode == support.ModeBot {
+	switch {
+	case off:
+		x.switchedOff(r)
+		x.event(support.TopicEvents, "message.held", map[string]string{"seq": fmt.Sprint(m.Seq), "ticket_id": r.Ticket})
+	case x.Mode != support.ModeBot:
+		x.file(r)
+		if in.Person != "" {
+			x.raise(r, support.Outcome{Reason: in.Person})
+		}
+	case in.Person != "" && r.To == "":
+		x.silently(m.Seq, r, in.Person)
+	default:
 		x.wait(groupOf(m, x.Now))
+	}
+}
+
+// ignore stores a message that nobody answers.
+func (x *change) ignore(m support.Message, why string) {
+	m.Disposition, m.Reason = support.Ignored, why
+	x.arrived(x.message(m), m)
+}
+
+// refuse stores a message beyond a breaker: the first goes to a person, without
+// the agent; who only sends too much is told so, what may be a robot is not. The
+// others are stored.
+func (x *change) refuse(in support.Inbound, m support.Message, flood bool) {
+	if !x.tooMuch() {
+		m.Ticket = x.threadTicket(m.Channel, m.Thread)
+		x.ignore(m, string(support.ReasonRate))
 		return
 	}
-	x.file(r)
+	x.converse(in.Channel)
+	m.Ticket = x.continued(in, m.Thread)
+	m.Disposition = support.ForTurn
+	m.Seq = x.message(m)
+	r := routeOf(m, x.Now)
+	x.route(r)
+	x.arrived(m.Seq, m)
+	t := x.silently(m.Seq, r, support.ReasonRate)
+	if flood {
+		t.ReplySeq, _ = x.notice(support.NoticeHeld, r, t.Turn, r.Level)
+		x.putTurn(t, true)
+	}
+}
+
+// silently gives a message to a person without a word of the agent. The agent
+// goes on with whatever else the customer writes.
+func (x *change) silently(seq int64, r Route, why support.Reason) support.Turn {
+	t := x.newTurn(support.Turn{By: support.BySystem, Inputs: []int64{seq}, State: support.TurnDone, Outcome: support.Escalated, Reason: string(why)})
+	x.raise(r, support.Outcome{Reason: why})
+	return t
+}
+
+// switchedOff files a message for people while the agent is switched off. The
+// customer is told once.
+func (x *change) switchedOff(r Route) {
+	x.hold(false)
+	x.raise(r, support.Outcome{Reason: support.ReasonSwitchedOff})
+	if !x.Hold.Acked {
+		_, x.Hold.Acked = x.notice(support.NoticeSwitchedOff, r, 0, r.Level)
+	}
 }
 
 // arrived answers the caller and tells of the message.
@@ -105,18 +174,23 @@ func (x *change) converse(ch support.Channel) {
 }
 
 // continued is the id of the ticket that a message belongs to: the open one of
-// the same thread or form, on WhatsApp that of the last 24 hours, else a new one.
-func (x *change) continued(ch support.Channel, thread string) string {
+// the same thread, on WhatsApp that of the last 24 hours, else a new one. A form
+// has its ticket's id already.
+func (x *change) continued(in support.Inbound, thread string) string {
 	for _, t := range slices.Backward(x.Tickets) {
-		if t.Channel != ch || t.Thread != thread {
+		if t.Channel != in.Channel || t.Thread != thread {
 			continue
 		}
-		if r, ok := x.Routes[t.ID]; ch == support.WhatsApp && ok && !x.Now.Before(r.At.Add(24*time.Hour)) {
+		if r, ok := x.Routes[t.ID]; in.Channel == support.WhatsApp && ok && !x.Now.Before(r.At.Add(24*time.Hour)) {
 			continue
 		}
 		return t.ID
 	}
-	t := x.newTicket(ch, thread)
+	t := x.newTicket(in.Channel, thread)
+	if in.Channel == support.WebForm {
+		t.ID, t.Reference = in.ExternalID, support.TicketReference(in.ExternalID)
+	}
+	t.Category, t.Priority = in.Category, in.Priority
 	x.putTicket(*t, true)
 	return t.ID
 }
@@ -131,6 +205,12 @@ func (x *change) newTicket(ch support.Channel, thread string) *support.Ticket {
 		t.Conversation = x.Conversation.ID
 	}
 	return &t
+}
+
+// routeTo is how to answer a message on the ticket it would continue.
+func (x *change) routeTo(m support.Message) Route {
+	m.Ticket = x.threadTicket(m.Channel, m.Thread)
+	return routeOf(m, x.Now)
 }
 
 // route remembers how to answer on a ticket and on a channel.

@@ -37,6 +37,10 @@ func (x *change) claim() {
 	if x.Turn != nil || x.Mode != support.ModeBot {
 		return
 	}
+	if i := slices.IndexFunc(x.Queue, func(g Group) bool { return x.Off[g.Channel] && !g.Due.After(x.Now) }); i >= 0 {
+		x.switchedOff(x.Queue[i].Route)
+		return
+	}
 	i := slices.IndexFunc(x.Queue, func(g Group) bool { return !g.Due.After(x.Now) })
 	if i < 0 {
 		return
@@ -119,6 +123,10 @@ func (d TurnDone) decide(x *change) {
 		x.Outage = nil
 		x.triage(g.Ticket, o)
 		x.end(support.TurnDone, support.Answered, x.say(support.KindAnswer, support.ByAgent, g.Route, d.Turn, g.Lowest, text, o.Subject), "")
+	case o.Kind == support.OutcomeEscalate && g.To == "":
+		x.Outage = nil
+		x.triage(g.Ticket, o)
+		x.escalate(o, support.Text{}, "")
 	case o.Kind == support.OutcomeEscalate && (o.Text == "" || fits(text, g.Route)):
 		x.Outage = nil
 		x.triage(g.Ticket, o)

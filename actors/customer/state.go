@@ -55,6 +55,7 @@ type Memory struct {
 	Undo     []Undoable                `json:"undo,omitempty"`
 	Recheck  *Recheck                  `json:"recheck,omitempty"`
 	Replies  []Reply                   `json:"replies,omitempty"` // the last few of persons
+	Rates    *Rates                    `json:"rates,omitempty"`
 }
 
 // Group is inbound messages that get one answer together: of one channel,
@@ -194,6 +195,7 @@ func (s State) clone() State {
 	s.Turn, s.Current, s.Outage = copied(s.Turn), copied(s.Current), copied(s.Outage)
 	s.Hold, s.Recheck = copied(s.Hold), copied(s.Recheck)
 	s.Tickets, s.Queue, s.Undo = slices.Clone(s.Tickets), slices.Clone(s.Queue), slices.Clone(s.Undo)
+	s.Rates = s.Rates.clone()
 	s.Routes, s.Channels = maps.Clone(s.Routes), maps.Clone(s.Channels)
 	return s
 }

@@ -1,0 +1,180 @@
+package customer
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"fte/support"
+)
+
+const formTicket = "0190f000-0000-7000-8000-00000000f001"
+
+// form is what a web form's decoder makes: the ticket's id is the message's.
+func form(id, text string) support.Inbound {
+	return support.Inbound{
+		Channel: support.WebForm, ExternalID: id, From: []support.Address{{Kind: support.KindEmail, Value: "ann@example.org"}}, Level: support.Claimed,
+		Subject: "a subject", Text: text, Category: "billing", Priority: "high", Envelope: support.Envelope{ReplyTo: "Ann@example.org"},
+	}
+}
+
+// with changes what the activations of a desk are configured with.
+func (d *desk) with(change func(*Config)) { change(d.owner().cfg) }
+
+func TestForm(t *testing.T) {
+	d := newDesk(t)
+	d.does(Deliver{Inbound: form(formTicket, "hello")})
+	require.Equal(t, formTicket, d.store.tickets[0].ID)
+	require.Equal(t, support.TicketReference(formTicket), d.store.tickets[0].Reference)
+	require.Equal(t, formTicket, d.store.tickets[0].Thread)
+	require.Equal(t, "billing", d.store.tickets[0].Category)
+	require.Equal(t, "high", d.store.tickets[0].Priority)
+	require.Equal(t, support.Scope{Level: support.Claimed, Channel: support.WebForm, Thread: formTicket, Ticket: formTicket}, d.running().Scope)
+	d.ends(answer)
+	require.Equal(t, []string{"answered"}, d.outcomes())
+	require.Equal(t, Delivered{Customer: someone, Seq: 1}, d.does(Deliver{Inbound: form(formTicket, "hello")}))
+}
+
+func TestSwitchesOfChannel(t *testing.T) {
+	d := newDesk(t)
+	d.mails("a")
+	d.does(Deliver{Inbound: form(formTicket, "hello")})
+	d.chats()
+	d.mails("a")
+	require.Len(t, d.store.talks, 1, "one conversation")
+	var got []string
+	for _, s := range d.store.talks[0].Switches {
+		got = append(got, fmt.Sprint(s.From, " ", s.To, " ", s.Seq))
+	}
+	require.Equal(t, []string{"email webform 2", "webform whatsapp 3", "whatsapp email 4"}, got)
+	require.Equal(t, support.Email, d.store.talks[0].Channel)
+}
+
+func TestForAPersonAtOnce(t *testing.T) {
+	t.Run("with an address the agent hands it over", func(t *testing.T) {
+		d := newDesk(t)
+		in := mail("m", "a", "hello")
+		in.Person = support.ReasonUnreadable
+		d.does(Deliver{Inbound: in})
+		require.Equal(t, string(support.ReasonUnreadable), d.store.messages[0].Reason)
+		require.Equal(t, support.ForTurn, d.store.messages[0].Disposition)
+		require.NotNil(t, d.running())
+	})
+	t.Run("without one nothing leaves and the customer's bot goes on", func(t *testing.T) {
+		d := newDesk(t)
+		in := mail("m", "a", "hello")
+		in.Person, in.Envelope.ReplyTo = support.ReasonUnreadable, ""
+		d.does(Deliver{Inbound: in})
+		require.Equal(t, []string{"escalated"}, d.outcomes())
+		require.Equal(t, support.BySystem, d.store.turns[0].By)
+		require.Equal(t, support.TicketEscalated, d.store.tickets[0].Status)
+		require.Equal(t, support.ReasonUnreadable, d.store.tickets[0].Reason)
+		require.Empty(t, d.store.outbox)
+		d.mails("b")
+		require.NotNil(t, d.running())
+	})
+	t.Run("while people answer it is filed and raised", func(t *testing.T) {
+		d := newDesk(t)
+		d.does(TakeOver{Person: "p"})
+		in := mail("m", "a", "hello")
+		in.Person, in.Envelope.ReplyTo = support.ReasonUnreadable, ""
+		d.does(Deliver{Inbound: in})
+		require.Equal(t, []string{"held"}, d.outcomes())
+		require.Equal(t, support.TicketEscalated, d.store.tickets[0].Status)
+		require.Empty(t, d.store.outbox)
+	})
+}
+
+func TestSwitchedOff(t *testing.T) {
+	d := newDesk(t)
+	off := map[support.Channel]bool{support.Email: true}
+	d.with(func(c *Config) { c.AgentOn = func(ch support.Channel) bool { return !off[ch] } })
+	d.mails("a")
+	d.mails("a")
+	require.Equal(t, []string{"held", "held"}, d.outcomes())
+	require.Equal(t, support.TicketEscalated, d.store.tickets[0].Status)
+	require.Equal(t, support.ReasonSwitchedOff, d.store.tickets[0].Reason)
+	require.Len(t, d.store.outbox, 1, "said once")
+	require.Equal(t, string(support.NoticeSwitchedOff), d.store.outbox[0].Text)
+	clear(off)
+	d.does(Wake{Swept: true})
+	require.Nil(t, d.running(), "turned on again: nothing by itself")
+	d.does(Release{AnswerHeld: true})
+	require.Equal(t, []int64{1, 3}, d.running().Inputs)
+
+	t.Run("what waits when it is switched off is filed", func(t *testing.T) {
+		d := newDesk(t)
+		off := false
+		d.with(func(c *Config) { c.AgentOn = func(support.Channel) bool { return !off } })
+		d.chats()
+		off = true
+		d.waits(5 * time.Second)
+		require.Equal(t, []string{"held"}, d.outcomes())
+		require.Equal(t, support.ModeHeld, d.store.row.Mode)
+	})
+}
+
+func TestBreakers(t *testing.T) {
+	limited := func(t *testing.T) *desk {
+		d := newDesk(t)
+		d.with(func(c *Config) { c.Rates = true })
+		return d
+	}
+	t.Run("two robots stop after three mails", func(t *testing.T) {
+		d := limited(t)
+		for range 3 {
+			d.mails("a")
+			d.ends(answer)
+			d.waits(time.Second)
+		}
+		for range 4 {
+			d.mails("a")
+			require.Nil(t, d.running())
+			d.waits(time.Second)
+		}
+		require.Equal(t, []string{"answered", "answered", "answered", "escalated", "ignored", "ignored", "ignored"}, d.outcomes())
+		require.Len(t, d.store.outbox, 3, "silence")
+		require.Equal(t, 1, d.told(support.TopicEscalations, "escalated"))
+		require.Equal(t, support.ReasonRate, d.store.tickets[0].Reason)
+	})
+	t.Run("ten automatic mails a day", func(t *testing.T) {
+		d := limited(t)
+		for i := range 10 {
+			d.mails(fmt.Sprint("t", i))
+			d.ends(answer)
+			d.waits(20 * time.Minute)
+		}
+		d.mails("another")
+		require.Nil(t, d.running())
+		d.waits(24 * time.Hour)
+		d.mails("the next day")
+		require.NotNil(t, d.running())
+	})
+	t.Run("what waits for an answer counts", func(t *testing.T) {
+		d := limited(t)
+		for i := range 12 {
+			d.mails(fmt.Sprint("t", i))
+		}
+		for d.running() != nil {
+			d.ends(answer)
+		}
+		require.Len(t, d.store.outbox, 10)
+	})
+	t.Run("twenty messages a minute", func(t *testing.T) {
+		d := limited(t)
+		for range 23 {
+			d.chats()
+		}
+		d.waits(6 * time.Second)
+		d.ends(answer)
+		require.Len(t, d.store.outbox, 2)
+		require.Equal(t, string(support.NoticeHeld), d.store.outbox[0].Text)
+		require.Equal(t, []string{"escalated", "ignored", "ignored"}, d.outcomes()[20:])
+		d.waits(time.Minute)
+		d.chats()
+		d.waits(2 * time.Second)
+		require.NotNil(t, d.running())
+	})
+}
