@@ -31,22 +31,22 @@ type Blob struct {
 	Name      string
 	Type      string // MIME type, as its bytes say
 	Body      []byte
-	CreatedAt time.Time // by the database; ignored by Put
+	CreatedAt time.Time // by the database
 }
 
-// Put stores a blob. One that is there under its id stays as it is: a form that
-// is sent twice stores its files once.
-func (b *Blobs) Put(ctx context.Context, blob Blob) error {
-	sealed, err := b.keys.SealSystem("blobs", "body", blob.ID, blob.Body)
+// Put stores an attachment under id, a UUID in lower case. One that is there
+// stays as it is: a form that is sent twice stores its files once.
+func (b *Blobs) Put(ctx context.Context, id, name, mime string, body []byte) error {
+	sealed, err := b.keys.SealSystem("blobs", "body", id, body)
 	if err != nil {
-		return fmt.Errorf("store blob %s: %w", blob.ID, err)
+		return fmt.Errorf("store blob %s: %w", id, err)
 	}
 	_, err = b.pool.Exec(ctx, `
 INSERT INTO blobs (id, name, type, size, body)
 VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (id) DO NOTHING`, blob.ID, blob.Name, blob.Type, len(blob.Body), sealed)
+ON CONFLICT (id) DO NOTHING`, id, name, mime, len(body), sealed)
 	if err != nil {
-		return fmt.Errorf("store blob %s: %w", blob.ID, unavailable(err))
+		return fmt.Errorf("store blob %s: %w", id, unavailable(err))
 	}
 	return nil
 }

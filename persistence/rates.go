@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 // itself: nobody is locked out by it.
 type Rates struct {
 	pool *pgxpool.Pool
+	keys *Keys
 	log  *zap.Logger
 
 	away  atomic.Int64 // Unix nanoseconds until which Postgres is not asked
@@ -27,8 +29,8 @@ type Rates struct {
 }
 
 // NewRates returns the counters.
-func NewRates(pool *pgxpool.Pool, log *zap.Logger) *Rates {
-	return &Rates{pool: pool, log: log.Named("persistence"), local: map[string][]time.Time{}}
+func NewRates(pool *pgxpool.Pool, keys *Keys, log *zap.Logger) *Rates {
+	return &Rates{pool: pool, keys: keys, log: log.Named("persistence"), local: map[string][]time.Time{}}
 }
 
 const (
@@ -41,12 +43,14 @@ const (
 
 // Allow counts one of bucket and reports whether it is within limit in window, at
 // most a day; if not, nothing is counted and retryAfter is how long to wait. A
-// window is never shorter than it says and up to a tenth longer. Buckets are
-// names or keyed hashes, never addresses. The error is a wrong use.
+// window is never shorter than it says and up to a tenth longer. What is stored
+// of a bucket is a keyed hash, so that it may name an address. The error is a
+// wrong use.
 func (r *Rates) Allow(ctx context.Context, bucket string, limit int, window time.Duration) (ok bool, retryAfter time.Duration, err error) {
 	if bucket == "" || limit < 1 || window < time.Second || window > rateMost {
-		return false, 0, fmt.Errorf("count a rate: %d of %q in %s cannot be counted", limit, bucket, window)
+		return false, 0, fmt.Errorf("count a rate: %d in %s cannot be counted", limit, window)
 	}
+	bucket = hex.EncodeToString(r.keys.HMAC("rates", []byte(bucket)))
 	if now := time.Now(); now.UnixNano() >= r.away.Load() {
 		asking, cancel := context.WithTimeout(ctx, ratePatience)
 		defer cancel()

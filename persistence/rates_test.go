@@ -10,15 +10,14 @@ import (
 	"time"
 
 	"fte/persistence"
-	"fte/persistence/persistencetest"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 )
 
 func TestRatesHoldForAllProcessesTogether(t *testing.T) {
-	pool := persistencetest.Pool(t)
-	processes := []*persistence.Rates{persistence.NewRates(pool, zap.NewNop()), persistence.NewRates(pool, zap.NewNop())}
+	s := newStore(t)
+	processes := []*persistence.Rates{persistence.NewRates(s.pool, s.keys, zap.NewNop()), persistence.NewRates(s.pool, s.keys, zap.NewNop())}
 	var allowed atomic.Int64
 	var wait sync.WaitGroup
 	for i := range 40 {
@@ -43,9 +42,9 @@ func TestRatesHoldForAllProcessesTogether(t *testing.T) {
 
 func TestARateIsOverWhenItsWindowIs(t *testing.T) {
 	s := newStore(t)
-	r := persistence.NewRates(s.pool, zap.NewNop())
+	r := persistence.NewRates(s.pool, s.keys, zap.NewNop())
 	allow := func() bool {
-		ok, _, err := r.Allow(t.Context(), "b", 3, time.Hour)
+		ok, _, err := r.Allow(t.Context(), "ip|192.0.2.1", 3, time.Hour)
 		require.NoError(t, err)
 		return ok
 	}
@@ -58,6 +57,7 @@ func TestARateIsOverWhenItsWindowIs(t *testing.T) {
 	s.set(t, `UPDATE rates SET starts = starts - interval '7 minutes'`)
 	require.True(t, allow())
 	require.Equal(t, 4, s.count(t, `SELECT sum(n) FROM rates`), "what is refused is not counted")
+	require.Zero(t, s.count(t, `SELECT count(*) FROM rates WHERE bucket LIKE '%192.0.2.1%'`), "no address is stored")
 	for _, wrong := range []struct {
 		limit  int
 		window time.Duration
@@ -66,7 +66,7 @@ func TestARateIsOverWhenItsWindowIs(t *testing.T) {
 		require.Error(t, err)
 	}
 	s.set(t, `UPDATE rates SET starts = starts - interval '2 days'`)
-	_, _, err := persistence.NewRates(s.pool, zap.NewNop()).Allow(t.Context(), "new", 1, time.Hour)
+	_, _, err := persistence.NewRates(s.pool, s.keys, zap.NewNop()).Allow(t.Context(), "new", 1, time.Hour)
 	require.NoError(t, err)
 	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM rates`), "what is over is swept")
 }
@@ -76,7 +76,9 @@ func TestWithoutPostgresAProcessCountsForItself(t *testing.T) {
 	pool, err := persistence.Open(t.Context(), persistence.Config{URL: "postgres://nowhere/db", Log: zap.NewNop(), Dial: refuse})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	r := persistence.NewRates(pool, zap.NewNop())
+	keys, err := persistence.DevelopmentKeys(t.TempDir())
+	require.NoError(t, err)
+	r := persistence.NewRates(pool, keys, zap.NewNop())
 	for i := range 5 {
 		ok, _, err := r.Allow(t.Context(), "b", 3, time.Hour)
 		require.NoError(t, err)

@@ -159,10 +159,8 @@ func TestBlobsAreSealedAndStoredOnce(t *testing.T) {
 	s := newStore(t)
 	b := persistence.NewBlobs(s.pool, s.keys)
 	blob := persistence.Blob{ID: newID(t), Name: "attachment-1.txt", Type: "text/plain", Body: []byte("my secret words")}
-	require.NoError(t, b.Put(t.Context(), blob))
-	twice := blob
-	twice.Body = []byte("others")
-	require.NoError(t, b.Put(t.Context(), twice))
+	require.NoError(t, b.Put(t.Context(), blob.ID, blob.Name, blob.Type, blob.Body))
+	require.NoError(t, b.Put(t.Context(), blob.ID, blob.Name, blob.Type, []byte("others")))
 	got, err := b.Get(t.Context(), blob.ID)
 	require.NoError(t, err)
 	require.False(t, got.CreatedAt.IsZero())
