@@ -30,7 +30,7 @@ func newTopics(list string) (all []topic) {
 		if !found || strings.HasPrefix(name, "#") {
 			continue
 		}
-		alternatives := strings.ReplaceAll(regexp.QuoteMeta(words), `\|`, `|`)
+		alternatives := strings.NewReplacer(`\|`, `|`, `=`, `(?:$|[^\p{L}\p{N}])`).Replace(regexp.QuoteMeta(words))
 		all = append(all, topic{name, regexp.MustCompile(`(?:^|[^\p{L}\p{N}])(?:` + alternatives + `)`)})
 	}
 	return all

@@ -17,33 +17,25 @@ func (r *run) framing(incomplete bool, with courtesies) framing {
 	return f
 }
 
-// courtesies are the sentences that may stand around this turn's answer, the
-// fullest first: the acknowledgement of earlier contact is dropped before the
-// rest. The last has none.
+// courtesies are the sentences that may stand around a turn's reply, the fullest
+// first: the acknowledgement of earlier contact goes before all else. The last
+// has none.
 func (a *Agent) courtesies(in support.TurnInput) []courtesies {
-	full := courtesies{earlier: a.earlier(in)}
-	if in.Channel == support.Email && in.FirstReply {
-		full.link = in.Link
+	earlier := a.earlier(in)
+	var rest []courtesies
+	switch {
+	case in.Channel == support.Email && in.FirstReply && in.Link != "":
+		rest = []courtesies{{link: in.Link}}
+	case in.Channel == support.WhatsApp && in.AskEarlier && earlier == "":
+		rest = []courtesies{{ask: askEarlier}, {ask: askEarlierShort}}
 	}
-	if in.Channel == support.WhatsApp && in.AskEarlier {
-		full.ask = askEarlier
+	rest = append(rest, courtesies{})
+	if earlier == "" {
+		return rest
 	}
-	var all []courtesies
-	add := func(c courtesies) {
-		if n := len(all); n == 0 || all[n-1] != c {
-			all = append(all, c)
-		}
-	}
-	add(full)
-	if full.ask != "" {
-		add(courtesies{full.earlier, askEarlierShort, full.link})
-	}
-	add(courtesies{"", full.ask, full.link})
-	if full.ask != "" {
-		add(courtesies{ask: askEarlierShort})
-	}
-	add(courtesies{})
-	return all
+	full := rest[0]
+	full.earlier = earlier
+	return append([]courtesies{full}, rest...)
 }
 
 // room is how many units an answer may have.

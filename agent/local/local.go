@@ -25,7 +25,7 @@ var (
 	thanks    = regexp.MustCompile(`(?i)^\W*((ok|okay|great|perfect|super|cool|awesome|nice|yes|it works|that works|works( now)?|solved|got it)\W*)*(thanks?|thank you|thx|ty|many thanks|cheers|danke|merci|gracias|grazie|obrigad[oa]|bedankt|dank je|dziękuję|teşekkürler|谢谢|ありがとう|धन्यवाद|شكرا)( (so much|a lot|very much|you|again|for (your|the) help|that (helped|worked)))*\W*$`)
 	reference = regexp.MustCompile(`(?i)\bT-[0-9A-HJKMNP-TV-Z]{12}\b`)
 	yes       = regexp.MustCompile(`(?i)^\W*(yes|yep|yeah|ja|oui|s[ií]|sim|tak|evet|ok|okay|sure|i have|i did)( i (have|did)| please)?\W*$`)
-	no        = regexp.MustCompile(`(?i)^\W*(no|nope|nein|non|não|nie|hayır|never|not yet|first time|i haven'?t|i have not)( i (have not|haven'?t|did not|didn'?t))?( thanks| thank you)?\W*$`)
+	no        = regexp.MustCompile(`(?i)^\W*(no|nope|nein|non|não|nie|hayır|never|not yet|first time|i haven['’]?t|i have not)(\W+(i (have|did)(n['’]?t| not)|it'?s (the|my) first time|(the |my )?first time|never|thanks?|thank you))*\W*$`)
 	verifying = regexp.MustCompile(`(?i)(?:\b(?:my|the|an?) (?:old |other |work |private )?(?:e-?mail|mail)(?: address)? (?:is|was|would be)|\bi (?:wrote|write|mailed|e-?mailed|contacted)(?: to)? you (?:\w+ )?(?:from|with|under|as)|\b(?:wrote|mailed) from|\b(?:my|the) address is|\bit(?:'|’)?s|\bit is|^\W*(?:yes|yep|yeah|sure|ok(?:ay)?)?[\s,.:!-]*)[\s:]*<?([^\s<>,;:]+@[^\s<>,;:]+\.\p{L}{2,})>?`)
 )
 
