@@ -13,25 +13,42 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Messages returns a customer's messages, opened, newest first. Next is the seq
-// to go on below. Those of customers merged into it are theirs.
+// Messages returns the messages of a customer and of all that were merged into
+// it, opened, newest first.
 func (r *Reads) Messages(ctx context.Context, id support.CustomerID, after string, limit int) (Page[support.Message], error) {
-	limit = pageSize(limit)
-	below, err := number(after)
-	if err != nil {
-		return Page[support.Message]{}, fmt.Errorf("list messages of customer %s: %w", id, err)
-	}
-	asOf, err := r.now(ctx)
-	if err != nil {
-		return Page[support.Message]{}, fmt.Errorf("list messages of customer %s: %w", id, err)
-	}
-	items, err := r.customers.readMessages(ctx, `
-SELECT m.customer_id, `+messageMeta+`, m.subject, m.body, m.envelope
-FROM messages m WHERE m.customer_id = $1 AND ($2::bigint IS NULL OR m.seq < $2::bigint) ORDER BY m.seq DESC LIMIT $3`, string(id), below, limit+1)
+	p, err := r.messages(ctx, id, after, pageSize(limit))
 	if err != nil {
 		return Page[support.Message]{}, fmt.Errorf("list messages of customer %s: %w", id, unavailable(err))
 	}
-	return page(items, limit, asOf, func(m support.Message) string { return strconv.FormatInt(m.Seq, 10) }), nil
+	return p, nil
+}
+
+func (r *Reads) messages(ctx context.Context, id support.CustomerID, after string, limit int) (p Page[support.Message], err error) {
+	at, customer, seq, err := momentAndKey(after)
+	if err != nil {
+		return p, err
+	}
+	asOf, err := r.now(ctx)
+	if err != nil {
+		return p, err
+	}
+	items, err := r.customers.readMessages(ctx, unionOf+`
+SELECT m.customer_id, `+messageMeta+`, m.subject, m.body, m.envelope
+FROM ids, LATERAL (
+  SELECT * FROM messages m
+  WHERE m.customer_id = ids.id
+  AND ($2::timestamptz IS NULL OR (m.committed_at, m.customer_id, m.seq) < ($2, $3::uuid, $4::bigint))
+  ORDER BY m.seq DESC
+  LIMIT $5
+) AS m
+ORDER BY m.committed_at DESC, m.customer_id DESC, m.seq DESC
+LIMIT $5`, string(id), at, null(string(customer)), seq, limit+1)
+	if err != nil {
+		return p, err
+	}
+	return page(items, limit, asOf, func(m support.Message) string {
+		return m.CommittedAt.Format(time.RFC3339Nano) + "~" + support.Key(m.Customer, m.Seq)
+	}), nil
 }
 
 // Turns returns a customer's turns with their steps, opened, newest first. Next
@@ -191,16 +208,9 @@ WHERE t.id = $1`, ticket)
 // their texts opened. Next is the key to go on behind.
 func (r *Reads) Outbox(ctx context.Context, state support.OutboxState, after string, limit int) (Page[support.Outbound], error) {
 	limit = pageSize(limit)
-	at, key, err := momentAndID(after)
+	at, customer, seq, err := momentAndKey(after)
 	if err != nil {
 		return Page[support.Outbound]{}, fmt.Errorf("list the outbox: %w", err)
-	}
-	var customer support.CustomerID
-	var seq int64
-	if key != "" {
-		if customer, seq, err = support.ParseKey(key); err != nil {
-			return Page[support.Outbound]{}, fmt.Errorf("list the outbox: %w", errCursor)
-		}
 	}
 	asOf, err := r.now(ctx)
 	if err != nil {
@@ -241,4 +251,17 @@ func momentAndID(cursor string) (*time.Time, string, error) {
 		return nil, "", errCursor
 	}
 	return &at, id, nil
+}
+
+// momentAndKey reads a cursor of a list of messages in the order of time.
+func momentAndKey(cursor string) (*time.Time, support.CustomerID, int64, error) {
+	at, key, err := momentAndID(cursor)
+	if err != nil || at == nil {
+		return nil, "", 0, err
+	}
+	customer, seq, err := support.ParseKey(key)
+	if err != nil || uuid.Validate(string(customer)) != nil {
+		return nil, "", 0, errCursor
+	}
+	return at, customer, seq, nil
 }
