@@ -22,6 +22,8 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrTooLate: the message is already on its way.
 	ErrTooLate = errors.New("too late: it is already being sent")
+	// ErrTooMany: a limit of how often is reached; later it may be done.
+	ErrTooMany = errors.New("too often, try later")
 	// ErrTooLong: a text is over its channel's limit.
 	ErrTooLong = errors.New("over the channel's limit")
 	// ErrUnauthentic: a webhook's signature or token is missing or wrong.

@@ -94,6 +94,7 @@ type Snapshot struct {
 	LastTurn     int64         // highest turn number
 	Failed       []Outbound    // ended failed, undelivered or dead with handled = false
 	Unfinished   []Outbound    // pending, sending or unknown
+	Proved       []Kind        // of addresses that are proved at L2 or more
 }
 
 // TurnWrite inserts a turn (Insert) or updates one that this activation may
@@ -180,6 +181,15 @@ type Commit struct {
 	// Undo cancels one pending row (a person's reply within its 10 s); the
 	// commit fails with ErrTooLate when the row is not pending any more.
 	Undo int64
+
+	// Of identity; such a commit takes several statements.
+	Codes    []CodeWrite
+	Use      *CodeUse
+	Identify *IdentifierWrite
+	Deny     string // id of a code: the address that used it is this customer's no more
+	Merge    *Merge
+	// HandledKeys are like Handled, of customers who were merged into this one.
+	HandledKeys []string
 }
 
 // Committed is what a commit left.
