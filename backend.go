@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,13 +20,17 @@ import (
 // backend is what the operator API is about: reads from Postgres, commands to
 // customers' actors, and the membership.
 type backend struct {
-	node    *cluster.Node
-	leases  membership
-	cluster string
-	reads   *persistence.Reads
-	letters *persistence.DeadLetters
-	client  *customer.Client
-	units   func(support.Channel, string) int
+	node     *cluster.Node
+	leases   membership
+	cluster  string
+	reads    *persistence.Reads
+	letters  *persistence.DeadLetters
+	client   *customer.Client
+	identity identity
+	switches *persistence.Switches
+	units    func(support.Channel, string) int
+	email    func(string) (string, error) // canonical form of an address; nil: lower case
+	phone    func(string) (string, error) // of a number; nil: E.164
 }
 
 // listing is a list of interfaces.md.
@@ -121,18 +126,41 @@ func (b *backend) ChangeMember(ctx context.Context, id, what string, weight floa
 
 func (b *backend) Customers(ctx context.Context, q console.Query) (console.Document, error) {
 	in := persistence.CustomerQuery{Q: q.Q, After: q.After, Limit: q.Limit}
+	var err error
 	switch {
 	case q.Phone != "":
-		number, err := whatsapp.CanonicalPhone(q.Phone)
-		if err != nil {
-			return nil, fmt.Errorf("read the query: %w: phone is no phone number", support.ErrMalformed)
-		}
-		in.Address = support.Address{Kind: support.KindPhone, Value: number}
+		in.Address, err = b.canonical(support.KindPhone, q.Phone)
 	case q.Email != "":
-		in.Address = support.Address{Kind: support.KindEmail, Value: strings.ToLower(strings.TrimSpace(q.Email))}
+		in.Address, err = b.canonical(support.KindEmail, q.Email)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the query: %w", err)
 	}
 	p, err := b.reads.Customers(ctx, in)
 	return listed(b, p, err, func(c persistence.CustomerLine) object { return b.line(c) })
+}
+
+// canonical is an address as it is indexed, support.ErrMalformed where it is none.
+func (b *backend) canonical(kind support.Kind, value string) (support.Address, error) {
+	read := map[support.Kind]func(string) (string, error){support.KindEmail: b.email, support.KindPhone: b.phone}[kind]
+	if read == nil {
+		read = map[support.Kind]func(string) (string, error){support.KindEmail: plainEmail, support.KindPhone: whatsapp.CanonicalPhone, support.KindWABSUID: trimmed}[kind]
+	}
+	canonical, err := read(strings.TrimSpace(value))
+	if err != nil {
+		return support.Address{}, fmt.Errorf("%w: this is no %s", support.ErrMalformed, kind)
+	}
+	return support.Address{Kind: kind, Value: canonical}, nil
+}
+
+func trimmed(s string) (string, error) { return strings.TrimPrefix(s, "whatsapp:"), nil }
+
+// plainEmail is an address in lower case.
+func plainEmail(s string) (string, error) {
+	if at := strings.LastIndexByte(s, '@'); at < 1 || at == len(s)-1 {
+		return "", support.ErrMalformed
+	}
+	return strings.ToLower(s), nil
 }
 
 func (b *backend) line(c persistence.CustomerLine) object {
@@ -169,7 +197,7 @@ func (b *backend) Customer(ctx context.Context, id support.CustomerID) (console.
 func (b *backend) Messages(ctx context.Context, id support.CustomerID, q console.Query) (console.Document, error) {
 	p, err := b.reads.Messages(ctx, id, q.After, q.Limit)
 	return listed(b, p, err, func(m support.Message) object {
-		return object{"seq": m.Seq, "direction": m.Direction, "channel": m.Channel, "external_id": none(m.ExternalID), "thread": none(m.Thread), "ticket_id": none(m.Ticket),
+		return object{"customer_id": m.Customer, "seq": m.Seq, "direction": m.Direction, "channel": m.Channel, "external_id": none(m.ExternalID), "thread": none(m.Thread), "ticket_id": none(m.Ticket),
 			"level": m.Level, "by": m.By, "subject": none(m.Subject), "text": m.Body, "turn": none(m.Turn), "disposition": none(m.Disposition), "reason": none(m.Reason),
 			"accepted_at": when(m.AcceptedAt), "committed_at": m.CommittedAt}
 	})
@@ -216,17 +244,30 @@ func (b *backend) Ticket(ctx context.Context, id string) (console.Document, erro
 	if err != nil {
 		return nil, err
 	}
-	messages, err := b.reads.TicketMessages(ctx, t.ID)
+	o := ticketJSON(t)
+	if o["messages"], err = b.thread(ctx, t.ID); err != nil {
+		return nil, err
+	}
+	o["as_of"], o["view"] = time.Now(), b.node.View().Number
+	return o, nil
+}
+
+// thread is a ticket's messages.
+func (b *backend) thread(ctx context.Context, ticket string) ([]object, error) {
+	messages, err := b.reads.TicketMessages(ctx, ticket)
 	if err != nil {
 		return nil, err
 	}
-	o := ticketJSON(t)
 	thread := []object{}
 	for _, m := range messages {
-		thread = append(thread, object{"seq": m.Seq, "direction": m.Direction, "by": m.By, "text": m.Body, "at": m.CommittedAt, "state": none(m.State), "answers": m.Answers})
+		answers := m.Answers
+		if answers == nil {
+			answers = []int64{}
+		}
+		thread = append(thread, object{"seq": m.Seq, "direction": m.Direction, "channel": m.Channel, "level": m.Level, "by": m.By, "text": m.Body, "at": m.CommittedAt,
+			"state": none(m.State), "answers": answers})
 	}
-	o["messages"], o["as_of"], o["view"] = thread, time.Now(), b.node.View().Number
-	return o, nil
+	return thread, nil
 }
 
 func (b *backend) Outbox(ctx context.Context, q console.Query) (console.Document, error) {
@@ -248,10 +289,12 @@ func (b *backend) TakeOver(ctx context.Context, id support.CustomerID, person st
 	return done, nil
 }
 
+// Reply sends a person's reply on the channel that is named, else that of the
+// ticket, else where the customer last wrote; its length is counted for that one.
 func (b *backend) Reply(ctx context.Context, id support.CustomerID, r console.Reply) (console.Document, error) {
-	ch := r.Channel
-	if ch == "" {
-		ch = support.WhatsApp
+	var err error
+	if r.Channel, err = b.channelOf(ctx, id, r); err != nil {
+		return nil, err
 	}
 	if r.Person == "" { // the one token's holder writes for whoever holds the customer
 		c, err := b.reads.Customer(ctx, id)
@@ -262,7 +305,30 @@ func (b *backend) Reply(ctx context.Context, id support.CustomerID, r console.Re
 			r.Person = byOperator
 		}
 	}
-	return b.client.Reply(ctx, id, customer.PersonReply{Person: r.Person, Text: r.Text, Units: b.units(ch, r.Text), Key: r.Key, Channel: r.Channel, Ticket: r.Ticket})
+	return b.client.Reply(ctx, id, customer.PersonReply{Person: r.Person, Text: r.Text, Units: b.units(r.Channel, r.Text), Key: r.Key, Channel: r.Channel, Ticket: r.Ticket})
+}
+
+func (b *backend) channelOf(ctx context.Context, id support.CustomerID, r console.Reply) (support.Channel, error) {
+	switch {
+	case r.Channel != "" && !slices.Contains(support.Channels, r.Channel):
+		return "", fmt.Errorf("reply: %w: there is no channel %q", support.ErrMalformed, r.Channel)
+	case r.Channel != "":
+		return r.Channel, nil
+	case r.Ticket != "":
+		t, err := b.reads.Ticket(ctx, r.Ticket)
+		if err == nil && t.Customer != id {
+			if whose, canonicalErr := b.reads.Canonical(ctx, t.Customer); canonicalErr != nil || whose != id {
+				err = fmt.Errorf("reply on ticket %s: %w: it is another customer's", r.Ticket, support.ErrNotFound)
+			}
+		}
+		return t.Channel, err
+	default:
+		ch, err := b.reads.LastChannel(ctx, id)
+		if errors.Is(err, support.ErrNotFound) {
+			err = fmt.Errorf("reply to a customer who never wrote: %w", support.ErrConflict)
+		}
+		return ch, err
+	}
 }
 
 func (b *backend) Undo(ctx context.Context, id support.CustomerID, key string) (console.Document, error) {

@@ -1,6 +1,7 @@
-// Package console is the operator API, /api/v1: it authenticates, reads what was
+// Package console is the operator API: /api/v1, and beside it /conversations,
+// /customers/lookup and /metrics/channels. It authenticates, reads what was
 // asked, and turns answers and errors into JSON and RFC 9457 problems. What it
-// serves comes from a Backend; it keeps no state.
+// serves comes from a Backend and a Feed; it keeps no state.
 package console
 
 import (
@@ -14,8 +15,11 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"fte/support"
 
@@ -68,6 +72,22 @@ type Backend interface {
 	Release(ctx context.Context, id support.CustomerID, answerHeld bool) error
 	Resolve(ctx context.Context, id support.CustomerID, ticket, note string) error
 
+	// Canonical is whom merges lead to: id itself where it was not merged.
+	Canonical(ctx context.Context, id support.CustomerID) (support.CustomerID, error)
+	Link(ctx context.Context, id support.CustomerID, l Link) (Document, error)
+	Merge(ctx context.Context, loser, into support.CustomerID, reason string) (Document, error)
+	Lookup(ctx context.Context, q Query) (Document, error)
+	Conversation(ctx context.Context, id string) (Document, error)
+	Channels(ctx context.Context) (Document, error)
+	Switch(ctx context.Context) (Document, error)
+	SetSwitch(ctx context.Context, s Switch) (Document, error)
+
+	// EventsAfter returns at most limit events behind the one with the id; an
+	// error says that they cannot be told.
+	EventsAfter(ctx context.Context, id string, limit int) ([]support.StoredEvent, error)
+	View() int64 // of the membership
+	Unfinished(ctx context.Context) (map[support.Channel]map[support.OutboxState]int, error)
+
 	DeadLetters(ctx context.Context, q Query) (Document, error)
 	DeadLetter(ctx context.Context, id string) (Document, error)
 	ReplayDeadLetter(ctx context.Context, id string) error
@@ -77,36 +97,66 @@ type Backend interface {
 // Config is what the API needs.
 type Config struct {
 	Backend Backend
+	Feed    Feed   // nil: GET events tells of the membership and the outbox alone
 	Token   string // the operator's bearer token, 32 characters or more
 	Log     *zap.Logger
 }
 
-// New returns the handler of everything under /api/v1/.
-func New(cfg Config) (http.Handler, error) {
+// New returns the handler of everything under Prefixes.
+func New(cfg Config) (*API, error) {
 	if cfg.Backend == nil || len(cfg.Token) < 32 {
 		return nil, errors.New("make the operator API: a backend and a token of 32 characters or more are required")
 	}
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	a := &api{Config: cfg, token: sha256.Sum256([]byte(cfg.Token)), mux: http.NewServeMux()}
+	if cfg.Feed == nil {
+		cfg.Feed = silence{}
+	}
+	a := &API{Config: cfg, token: sha256.Sum256([]byte(cfg.Token)), mux: http.NewServeMux()}
 	a.routes()
 	return a, nil
 }
 
-type api struct {
+// Prefixes are the paths that the API answers below. GET /api/v1/events streams.
+var Prefixes = []string{"/api/v1", "/conversations", "/customers/lookup", "/metrics/channels"}
+
+// API is the handler.
+type API struct {
 	Config
-	token [sha256.Size]byte
-	mux   *http.ServeMux
+	token   [sha256.Size]byte
+	mux     *http.ServeMux
+	table   []string // every pattern, as it was declared
+	streams atomic.Int32
 }
 
+// Routes lists every route as "METHOD /path/{parameter}".
+func (a *API) Routes() []string { return slices.Clone(a.table) }
+
+// silence is a feed that never says anything.
+type silence struct{}
+
+func (silence) Subscribe(ctx context.Context) <-chan support.StoredEvent {
+	none := make(chan support.StoredEvent)
+	context.AfterFunc(ctx, func() { close(none) })
+	return none
+}
+
+// customersToken is what a form's customer holds: key id, day of expiry, HMAC.
+var customersToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}\.\d{1,10}\.[A-Za-z0-9_-]{40,90}$`)
+
 // ServeHTTP authenticates before anything else is looked at.
-func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	given := sha256.Sum256([]byte(token))
-	if !ok || subtle.ConstantTimeCompare(given[:], a.token[:]) != 1 {
+	switch {
+	case ok && subtle.ConstantTimeCompare(given[:], a.token[:]) == 1:
+	case ok && customersToken.MatchString(token):
+		problem(w, http.StatusForbidden, "a customer's token opens that customer's ticket, and nothing here")
+		return
+	default:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="fte operator"`)
 		problem(w, http.StatusUnauthorized, "the operator's bearer token is missing or wrong")
 		return
@@ -119,7 +169,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // noRoute tells a wrong method from an unknown path.
-func (a *api) noRoute(w http.ResponseWriter, r *http.Request) {
+func (a *API) noRoute(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		probe := r.Clone(r.Context())
@@ -136,13 +186,31 @@ func (a *api) noRoute(w http.ResponseWriter, r *http.Request) {
 	problem(w, http.StatusNotFound, "there is nothing at this path")
 }
 
+// moved answers for a customer that was merged into another (ID-12): 308 to the
+// same path of that one.
+type moved struct{ from, to support.CustomerID }
+
+func (m moved) write(w http.ResponseWriter, r *http.Request) {
+	u := *r.URL
+	u.RawPath, u.Path = "", strings.Replace(strings.ToLower(u.Path[:len(customers)+36]), string(m.from), string(m.to), 1)+u.Path[len(customers)+36:]
+	w.Header().Set("Location", u.RequestURI())
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(http.StatusPermanentRedirect)
+	json.NewEncoder(w).Encode(map[string]any{"type": "about:blank", "title": http.StatusText(http.StatusPermanentRedirect), "status": http.StatusPermanentRedirect,
+		"detail": "this customer was merged into another", "canonical_id": m.to})
+}
+
 // handle answers with a document, or 204 where there is none.
-func (a *api) handle(pattern string, do func(r *http.Request) (Document, error)) {
+func (a *API) handle(pattern string, do func(r *http.Request) (Document, error)) {
+	a.table = append(a.table, pattern)
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		doc, err := do(r)
+		other, merged := doc.(moved)
 		switch {
 		case err != nil:
 			a.refuse(w, r, err)
+		case merged:
+			other.write(w, r)
 		case doc == nil:
 			w.WriteHeader(http.StatusNoContent)
 		default:
@@ -172,7 +240,7 @@ var statuses = []struct {
 	{context.DeadlineExceeded, http.StatusServiceUnavailable},
 }
 
-func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	for _, s := range statuses {
 		if errors.Is(err, s.err) {
 			if s.status == http.StatusServiceUnavailable {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"fte/support"
@@ -23,8 +25,11 @@ const (
 
 // recorder is a Backend that notes what reached it and fails as it is told.
 type recorder struct {
-	calls []string
-	err   error
+	calls  []string
+	err    error
+	merged support.CustomerID // where id was merged into
+	view   atomic.Int64
+	missed []support.StoredEvent
 }
 
 func (b *recorder) note(format string, args ...any) (Document, error) {
@@ -90,6 +95,38 @@ func (b *recorder) DeadLetter(_ context.Context, l string) (Document, error) {
 func (b *recorder) ReplayDeadLetter(_ context.Context, l string) error { return b.only("replay %s", l) }
 func (b *recorder) PurgeDeadLetter(_ context.Context, l string) error  { return b.only("purge %s", l) }
 
+func (b *recorder) Canonical(_ context.Context, id support.CustomerID) (support.CustomerID, error) {
+	return cmp.Or(b.merged, id), nil
+}
+func (b *recorder) Link(_ context.Context, _ support.CustomerID, l Link) (Document, error) {
+	return b.note("link %s %s %d %s", l.Kind, l.Value, l.Level, l.Reason)
+}
+func (b *recorder) Merge(_ context.Context, loser, into support.CustomerID, reason string) (Document, error) {
+	return b.note("merge %s into %s: %s", loser, into, reason)
+}
+func (b *recorder) Lookup(_ context.Context, q Query) (Document, error) {
+	return b.note("lookup %s%s", q.Email, q.Phone)
+}
+func (b *recorder) Conversation(_ context.Context, id string) (Document, error) {
+	return b.note("conversation %s", id)
+}
+func (b *recorder) Channels(context.Context) (Document, error) { return b.note("channels") }
+func (b *recorder) Switch(context.Context) (Document, error)   { return b.note("switch") }
+func (b *recorder) SetSwitch(_ context.Context, s Switch) (Document, error) {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	return b.note("set %s", raw)
+}
+func (b *recorder) View() int64 { return b.view.Load() }
+func (b *recorder) Unfinished(context.Context) (map[support.Channel]map[support.OutboxState]int, error) {
+	return map[support.Channel]map[support.OutboxState]int{support.Email: {support.OutPending: 1}}, nil
+}
+func (b *recorder) EventsAfter(context.Context, string, int) ([]support.StoredEvent, error) {
+	return b.missed, b.err
+}
+
 func ask(t *testing.T, b *recorder, method, path, body string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	h, err := New(Config{Backend: b, Token: token})
@@ -127,6 +164,14 @@ func TestRoutes(t *testing.T) {
 		"undo":               {"DELETE", "/api/v1/customers/" + id + "/reply/" + id + ":4", "", nil, "undo " + id + ":4", 200},
 		"release":            {"POST", "/api/v1/customers/" + id + "/release", `{"answer_held":false}`, nil, "release false", 204},
 		"resolve":            {"POST", "/api/v1/customers/" + id + "/resolve", `{"ticket_id":"t","note":"n"}`, nil, "resolve t n", 204},
+		"link":               {"POST", "/api/v1/customers/" + id + "/link", `{"kind":"phone","value":"+14155550100","level":3,"reason":"by phone"}`, nil, "link phone +14155550100 3 by phone", 200},
+		"merge":              {"POST", "/api/v1/customers/" + id + "/merge", `{"into":"` + key + `","reason":"same person"}`, nil, "merge " + id + " into " + key + ": same person", 200},
+		"switch":             {"GET", "/api/v1/switch", "", nil, "switch", 200},
+		"agent off":          {"PUT", "/api/v1/switch", `{"agent":"off"}`, nil, `set {"agent":"off"}`, 200},
+		"a channel on":       {"PUT", "/api/v1/switch", `{"channels":{"email":"on"}}`, nil, `set {"channels":{"email":"on"}}`, 200},
+		"conversation":       {"GET", "/conversations/" + id, "", nil, "conversation " + id, 200},
+		"lookup":             {"GET", "/customers/lookup?email=ada%40example.org", "", nil, "lookup ada@example.org", 200},
+		"metrics":            {"GET", "/metrics/channels", "", nil, "channels", 200},
 		"replay":             {"POST", "/api/v1/dlq/x/replay", "", nil, "replay x", 204},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -163,6 +208,27 @@ func TestRefusals(t *testing.T) {
 		"weight is missing":            {"POST", "/api/v1/members/abc/weight", ``, nil, 400},
 		"weight of nothing":            {"POST", "/api/v1/members/abc/weight", `{"weight":0}`, nil, 400},
 		"weight beyond measure":        {"POST", "/api/v1/members/abc/weight", `{"weight":1e308}`, nil, 400},
+		"a customer's token":           {"GET", "/customers/lookup?email=ada@example.org", "", []string{"Authorization", "Bearer k1.20780." + strings.Repeat("x", 43)}, 403},
+		"lookup without a token":       {"GET", "/customers/lookup?email=ada@example.org", "", []string{"Authorization", ""}, 401},
+		"lookup of nobody":             {"GET", "/customers/lookup", "", nil, 400},
+		"lookup of two":                {"GET", "/customers/lookup?email=a@example.org&phone=%2B14155550100", "", nil, 400},
+		"lookup by name":               {"GET", "/customers/lookup?name=ada", "", nil, 400},
+		"no conversation's id":         {"GET", "/conversations/17", "", nil, 400},
+		"metrics are only read":        {"POST", "/metrics/channels", "", nil, 405},
+		"link without a reason":        {"POST", customer + "/link", `{"kind":"email","value":"a@example.org","level":3}`, nil, 400},
+		"link for a blank reason":      {"POST", customer + "/link", `{"kind":"email","value":"a@example.org","level":3,"reason":" "}`, nil, 400},
+		"a reason too long":            {"POST", customer + "/link", `{"kind":"email","value":"a@example.org","level":3,"reason":"` + strings.Repeat("é", maxReason+1) + `"}`, nil, 400},
+		"link at no level":             {"POST", customer + "/link", `{"kind":"email","value":"a@example.org","reason":"r"}`, nil, 400},
+		"link above all levels":        {"POST", customer + "/link", `{"kind":"email","value":"a@example.org","level":5,"reason":"r"}`, nil, 400},
+		"link of a pigeon":             {"POST", customer + "/link", `{"kind":"pigeon","value":"x","level":3,"reason":"r"}`, nil, 400},
+		"link of nothing":              {"POST", customer + "/link", `{"kind":"email","value":" ","level":3,"reason":"r"}`, nil, 400},
+		"merge without a reason":       {"POST", customer + "/merge", `{"into":"` + key + `"}`, nil, 400},
+		"merge into nobody":            {"POST", customer + "/merge", `{"into":"ada","reason":"r"}`, nil, 400},
+		"merge into itself":            {"POST", customer + "/merge", `{"into":"` + strings.ToUpper(id) + `","reason":"r"}`, nil, 400},
+		"switch nothing":               {"PUT", "/api/v1/switch", `{}`, nil, 400},
+		"switch halfway":               {"PUT", "/api/v1/switch", `{"agent":"dimmed"}`, nil, 400},
+		"switch by truth":              {"PUT", "/api/v1/switch", `{"agent":true}`, nil, 400},
+		"switch a pigeon":              {"PUT", "/api/v1/switch", `{"channels":{"pigeon":"off"}}`, nil, 400},
 		"no such channel":              {"GET", "/api/v1/messages?channel=pigeon&external_id=x", ``, nil, 400},
 		"empty reply":                  {"POST", customer + "/reply", `{"text":" "}`, []string{"Idempotency-Key", key}, 400},
 		"release that does not choose": {"POST", customer + "/release", `{}`, nil, 400},
@@ -199,4 +265,29 @@ func TestErrorsOfTheBackend(t *testing.T) {
 func TestNewWantsAToken(t *testing.T) {
 	_, err := New(Config{Backend: &recorder{}, Token: "short"})
 	require.Error(t, err)
+}
+
+// ID-12: who asks for a customer that was merged is told of the other, whatever
+// the request.
+func TestMergedCustomersAreElsewhere(t *testing.T) {
+	for name, c := range map[string][3]string{
+		"read":        {"GET", "/api/v1/customers/" + strings.ToUpper(id), "/api/v1/customers/" + key},
+		"with query":  {"GET", "/api/v1/customers/" + id + "/messages?after=7&limit=3", "/api/v1/customers/" + key + "/messages?after=7&limit=3"},
+		"command":     {"POST", "/api/v1/customers/" + id + "/takeover", "/api/v1/customers/" + key + "/takeover"},
+		"undo":        {"DELETE", "/api/v1/customers/" + id + "/reply/" + id + ":4", "/api/v1/customers/" + key + "/reply/" + id + ":4"},
+		"link":        {"POST", "/api/v1/customers/" + id + "/link", "/api/v1/customers/" + key + "/link"},
+		"owners":      {"GET", "/api/v1/customers/" + id + "/ownership", "/api/v1/customers/" + key + "/ownership"},
+		"what it did": {"GET", "/api/v1/customers/" + id + "/turns", "/api/v1/customers/" + key + "/turns"},
+	} {
+		b := &recorder{merged: key}
+		w := ask(t, b, c[0], c[1], "")
+		require.Equal(t, http.StatusPermanentRedirect, w.Code, name)
+		require.Equal(t, c[2], w.Header().Get("Location"), name)
+		var p struct {
+			Canonical string `json:"canonical_id"`
+		}
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &p))
+		require.Equal(t, key, p.Canonical, name)
+		require.Empty(t, b.calls)
+	}
 }

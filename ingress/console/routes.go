@@ -14,7 +14,7 @@ import (
 // maxWeight is the largest share of customers relative to other members.
 const maxWeight = 1000
 
-func (a *api) routes() {
+func (a *API) routes() {
 	b := a.Backend
 	a.handle("GET /api/v1/members", func(r *http.Request) (Document, error) { return b.Members(r.Context()) })
 	for _, what := range []string{"drain", "cordon", "uncordon", "evict", "weight"} {
@@ -56,16 +56,26 @@ func (a *api) routes() {
 	})
 	a.customer("POST", "/release", a.release)
 	a.customer("POST", "/resolve", a.resolve)
+	a.customer("POST", "/link", a.link)
+	a.anyCustomer("POST", "/merge", a.merge)
+
+	a.handle("GET /api/v1/switch", func(r *http.Request) (Document, error) { return b.Switch(r.Context()) })
+	a.handle("PUT /api/v1/switch", a.setSwitch)
+	a.table = append(a.table, "GET /api/v1/events")
+	a.mux.HandleFunc("GET /api/v1/events", a.stream)
 
 	a.list("GET /api/v1/dlq", b.DeadLetters, "state")
 	a.handle("GET /api/v1/dlq/{id}", func(r *http.Request) (Document, error) { return b.DeadLetter(r.Context(), r.PathValue("id")) })
 	a.handle("POST /api/v1/dlq/{id}/replay", func(r *http.Request) (Document, error) {
 		return nil, b.ReplayDeadLetter(r.Context(), r.PathValue("id"))
 	})
+	a.handle("GET /conversations/{id}", a.conversation)
+	a.handle("GET /customers/lookup", a.lookup)
+	a.handle("GET /metrics/channels", func(r *http.Request) (Document, error) { return b.Channels(r.Context()) })
 	a.handle("POST /api/v1/dlq/{id}/purge", func(r *http.Request) (Document, error) { return nil, b.PurgeDeadLetter(r.Context(), r.PathValue("id")) })
 }
 
-func (a *api) list(pattern string, read func(context.Context, Query) (Document, error), known ...string) {
+func (a *API) list(pattern string, read func(context.Context, Query) (Document, error), known ...string) {
 	a.handle(pattern, func(r *http.Request) (Document, error) {
 		q, err := query(r, known...)
 		if err != nil {
@@ -77,9 +87,12 @@ func (a *api) list(pattern string, read func(context.Context, Query) (Document, 
 
 var isUUID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// customer is handle for a path under one customer.
-func (a *api) customer(method, path string, do func(*http.Request, support.CustomerID) (Document, error)) {
-	a.handle(method+" /api/v1/customers/{customer}"+path, func(r *http.Request) (Document, error) {
+// customers is the path of one customer, up to the id.
+const customers = "/api/v1/customers/"
+
+// anyCustomer is handle for a path under one customer.
+func (a *API) anyCustomer(method, path string, do func(*http.Request, support.CustomerID) (Document, error)) {
+	a.handle(method+" "+customers+"{customer}"+path, func(r *http.Request) (Document, error) {
 		id := strings.ToLower(r.PathValue("customer"))
 		if !isUUID.MatchString(id) {
 			return nil, fmt.Errorf("read the path: %w: a customer's id is a UUID", support.ErrMalformed)
@@ -88,7 +101,21 @@ func (a *api) customer(method, path string, do func(*http.Request, support.Custo
 	})
 }
 
-func (a *api) message(r *http.Request) (Document, error) {
+// customer is anyCustomer for what is asked of whom merges lead to.
+func (a *API) customer(method, path string, do func(*http.Request, support.CustomerID) (Document, error)) {
+	a.anyCustomer(method, path, func(r *http.Request, id support.CustomerID) (Document, error) {
+		to, err := a.Backend.Canonical(r.Context(), id)
+		if err != nil {
+			return nil, err
+		}
+		if to != id {
+			return moved{id, to}, nil
+		}
+		return do(r, id)
+	})
+}
+
+func (a *API) message(r *http.Request) (Document, error) {
 	values := r.URL.Query()
 	ch, id := support.Channel(values.Get("channel")), values.Get("external_id")
 	if !slices.Contains(support.Channels, ch) || id == "" {
@@ -97,7 +124,7 @@ func (a *api) message(r *http.Request) (Document, error) {
 	return a.Backend.Message(r.Context(), ch, id)
 }
 
-func (a *api) takeOver(r *http.Request, id support.CustomerID) (Document, error) {
+func (a *API) takeOver(r *http.Request, id support.CustomerID) (Document, error) {
 	var in struct {
 		Person string `json:"person"`
 	}
@@ -110,7 +137,7 @@ func (a *api) takeOver(r *http.Request, id support.CustomerID) (Document, error)
 	return a.Backend.TakeOver(r.Context(), id, in.Person)
 }
 
-func (a *api) reply(r *http.Request, id support.CustomerID) (Document, error) {
+func (a *API) reply(r *http.Request, id support.CustomerID) (Document, error) {
 	var in Reply
 	if err := body(r, &in); err != nil {
 		return nil, err
@@ -137,7 +164,7 @@ func person(name string) error {
 	return nil
 }
 
-func (a *api) release(r *http.Request, id support.CustomerID) (Document, error) {
+func (a *API) release(r *http.Request, id support.CustomerID) (Document, error) {
 	var in struct {
 		AnswerHeld *bool `json:"answer_held"`
 	}
@@ -150,7 +177,7 @@ func (a *api) release(r *http.Request, id support.CustomerID) (Document, error) 
 	return nil, a.Backend.Release(r.Context(), id, *in.AnswerHeld)
 }
 
-func (a *api) resolve(r *http.Request, id support.CustomerID) (Document, error) {
+func (a *API) resolve(r *http.Request, id support.CustomerID) (Document, error) {
 	var in struct {
 		Ticket string `json:"ticket_id"`
 		Note   string `json:"note"`
