@@ -11,7 +11,7 @@ import (
 func (d *Directory) Known(ctx context.Context, a support.Address) (bool, error) {
 	links, err := d.lookUp(ctx, []support.Address{a})
 	if err != nil {
-		return false, fmt.Errorf("see whether an address is known: %w", err)
+		return false, fmt.Errorf("see whether an address is known: %w", unavailable(err))
 	}
 	return len(links) > 0 && links[0].known(), nil
 }
