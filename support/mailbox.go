@@ -10,6 +10,7 @@ type Mailbox struct {
 	Epoch       int64
 	Owner       string    // system id of the member that wrote last; empty before the first write
 	Cursor      uint64    // Gmail's historyId: whatever came before is published; 0 before the first
+	Mark        time.Time // when Cursor last moved; before the first, AcceptAfter
 	WatchEnds   time.Time // when Gmail stops its notifications; zero before the first watch
 	AcceptAfter time.Time // mails older than this are stored and not answered (GM-07); by the database's clock
 	Now         time.Time // the database's clock at the read or write
