@@ -42,7 +42,8 @@ func (a *Accounts) Mailbox(ctx context.Context, id string) (support.Mailbox, err
 	return m, nil
 }
 
-const mailboxColumns = `version, epoch, owner, coalesce(cursor, 0)::text, watch_ends, coalesce(accept_after, now()), now()`
+const mailboxColumns = `version, epoch, owner, coalesce(cursor, 0)::text, coalesce(mark, accept_after, now()),
+  watch_ends, coalesce(accept_after, now()), now()`
 
 func (a *Accounts) mailbox(ctx context.Context, id string) (support.Mailbox, error) {
 	return scanMailbox(id, a.pool.QueryRow(ctx, `SELECT `+mailboxColumns+` FROM mailboxes WHERE id = $1`, id))
@@ -54,7 +55,7 @@ func scanMailbox(id string, row pgx.Row) (support.Mailbox, error) {
 	m := support.Mailbox{ID: id}
 	var cursor string
 	var ends *time.Time
-	if err := row.Scan(&m.Version, &m.Epoch, &m.Owner, &cursor, &ends, &m.AcceptAfter, &m.Now); err != nil {
+	if err := row.Scan(&m.Version, &m.Epoch, &m.Owner, &cursor, &m.Mark, &ends, &m.AcceptAfter, &m.Now); err != nil {
 		return m, err
 	}
 	if ends != nil {
@@ -93,6 +94,7 @@ func (a *Accounts) commitMailbox(ctx context.Context, c support.MailboxCommit) (
 	m, err := scanMailbox(c.ID, conn.QueryRow(ctx, `
 UPDATE mailboxes
 SET version = version + 1, epoch = $3, owner = $4,
+    mark = CASE WHEN $5::text::numeric > coalesce(cursor, 0) THEN now() ELSE mark END,
     cursor = greatest(cursor, nullif($5::text::numeric, 0)), watch_ends = greatest(watch_ends, $6) -- greatest ignores NULL
 WHERE id = $1 AND version = $2 AND epoch <= $3
 RETURNING `+mailboxColumns,

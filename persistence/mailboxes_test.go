@@ -54,7 +54,9 @@ func TestAMailboxIsFencedAndNeverGoesBack(t *testing.T) {
 
 	done, err := a.CommitMailbox(t.Context(), first)
 	require.NoError(t, err)
-	require.Equal(t, support.Mailbox{ID: ourMailbox, Version: 1, Epoch: 1, Owner: "w1", Cursor: math.MaxUint64 - 1, WatchEnds: ends, AcceptAfter: loaded.AcceptAfter, Now: done.Now}, done)
+	require.Equal(t, support.Mailbox{ID: ourMailbox, Version: 1, Epoch: 1, Owner: "w1", Cursor: math.MaxUint64 - 1, Mark: done.Now, WatchEnds: ends, AcceptAfter: loaded.AcceptAfter, Now: done.Now}, done)
+	require.Equal(t, loaded.AcceptAfter, loaded.Mark, "until the cursor moves")
+	moved := done.Mark
 	for name, c := range map[string]support.MailboxCommit{"one that loaded the same row": second, "twice the same": first, "one that has no row": {ID: "other@fte.test", Epoch: 1}} {
 		_, err = a.CommitMailbox(t.Context(), c)
 		require.ErrorIs(t, err, support.ErrFenced, name)
@@ -72,6 +74,7 @@ func TestAMailboxIsFencedAndNeverGoesBack(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, uint64(math.MaxUint64-1), done.Cursor, name)
 		require.Equal(t, ends, done.WatchEnds, name)
+		require.Equal(t, moved, done.Mark, name)
 	}
 }
 
