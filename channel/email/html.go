@@ -129,7 +129,7 @@ func (r *renderer) paragraph() {
 }
 
 var (
-	blockTags = set("address article aside blockquote body center dd dir div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr html li main menu nav ol p pre section table tbody td tfoot th thead tr ul")
+	blockTags = set("address article aside blockquote body center dd dir div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr html li main menu nav ol p pre section table tbody tfoot thead tr ul")
 	paraTags  = set("p h1 h2 h3 h4 h5 h6 ul ol dl pre table blockquote")
 	voidTags  = set("area base br col embed hr img input link meta param source track wbr")
 	goneTags  = set("script style head title template textarea select svg math object applet iframe noembed noframes audio video canvas map datalist")
@@ -183,7 +183,7 @@ func (r *renderer) imply(tag string) {
 			r.closeTo(i)
 			return
 		}
-		if blockTags[t] {
+		if blockTags[t] || t == "td" || t == "th" {
 			return
 		}
 	}
@@ -209,7 +209,7 @@ func (r *renderer) closeTo(i int) {
 	block, para := false, false
 	for _, f := range r.stack[i:] {
 		r.open[f.tag]--
-		block = block || blockTags[f.tag] && f.tag != "td" && f.tag != "th"
+		block = block || blockTags[f.tag]
 		para = para || paraTags[f.tag] && !f.hidden()
 	}
 	if block {

@@ -61,6 +61,12 @@ func markQuotes(lines []line, matched []string, kinds []int, forwarded, reply bo
 			kinds[i] = kind
 		}
 	}
+	forward := func(i int) { // with the line drawn above it
+		for i > 0 && kinds[i-1] == isText && (matched[i-1] == "" || isRule(matched[i-1])) {
+			i--
+		}
+		rest(i, isForward)
+	}
 	quotedYet := false
 	for i := 0; i < len(lines); {
 		if matched[i] == "" {
@@ -70,8 +76,12 @@ func markQuotes(lines []line, matched []string, kinds []int, forwarded, reply bo
 			i++
 			continue
 		}
-		if !quotedYet && isForwardLine(matched[i]) {
-			rest(i, isForward)
+		if !quotedYet && (forwardLine.MatchString(matched[i]) || !reply && headerBlock(matched, i) > 0) {
+			forward(i)
+			return
+		}
+		if lines[i].depth == 0 && yahooLine.MatchString(matched[i]) {
+			rest(i, isQuote)
 			return
 		}
 		if lines[i].depth > 0 {
@@ -83,7 +93,7 @@ func markQuotes(lines []line, matched []string, kinds []int, forwarded, reply bo
 			i++
 			continue
 		}
-		n, strong := delimiter(lines, matched, i, reply || quotedYet)
+		n, strong := delimiter(lines, matched, i)
 		if n == 0 {
 			i++
 			continue
@@ -96,7 +106,7 @@ func markQuotes(lines []line, matched []string, kinds []int, forwarded, reply bo
 			if next == len(lines) || lines[next].depth > 0 {
 				break
 			}
-			more, s := delimiter(lines, matched, next, true)
+			more, s := delimiter(lines, matched, next)
 			if more == 0 {
 				break
 			}
@@ -109,7 +119,7 @@ func markQuotes(lines []line, matched []string, kinds []int, forwarded, reply bo
 			continue
 		}
 		if forwarded {
-			rest(i, isForward)
+			forward(i)
 			return
 		}
 		for j := i; j < next; j++ {
@@ -131,7 +141,7 @@ func markQuotes(lines []line, matched []string, kinds []int, forwarded, reply bo
 
 // delimiter says how many lines from i on announce a quotation, and whether
 // they do so unmistakably, without marks on the lines that follow.
-func delimiter(lines []line, matched []string, i int, reply bool) (n int, strong bool) {
+func delimiter(lines []line, matched []string, i int) (n int, strong bool) {
 	switch {
 	case lines[i].reply:
 		if n := headerBlock(matched, i); n > 0 {
@@ -142,7 +152,7 @@ func delimiter(lines []line, matched []string, i int, reply bool) (n int, strong
 		return 1, true
 	}
 	if n := headerBlock(matched, i); n > 0 {
-		return n, reply
+		return n, true
 	}
 	return attribution(lines, matched, i)
 }
@@ -185,11 +195,13 @@ var (
 	spaces = strings.NewReplacer("\u00a0", " ", "\u202f", " ", "\u2009", " ", "\u200e", "", "\u200f", "", "\u200b", "", "\t", " ")
 	wrote  = regexp.MustCompile(`(?i)\b(wrote|writes|schrieb|schreef|skrev|escreveu|escribi[oó]|scritto|napisał|pisze|napsal|yazdı|kirjoitti)|écrit|пише|написал|ने लिखा|写道|寫道|写了|كتب|كتابة|のメール|さんは書きました|のメッセージ`)
 	// opens is how an attribution begins: a word of time, a day, a date, or a name with an address.
-	opens    = regexp.MustCompile(`(?i)^\**((on|am|le|el|il|em|op|w dniu|dnia|den|dne|in data|a)\s.*\d|\p{L}{2,4}\.?,? \d|(mon|tues|wednes|thurs|fri|satur|sun)day|\d{1,4}[./年-]\s?\d|在|於|于|في|[^.!?]{0,80}<?[^\s<>@]+@[^\s<>@]+\.[^\s<>@]+|>?\s*(el|le|il)\s)`)
-	timeOf   = regexp.MustCompile(`\b\d{1,2}\s?[:.h：]\s?\d{2}\b|\d{1,2}[:：]\d{2}`)
-	dateOf   = regexp.MustCompile(`\d{4}|\d{1,2}[./-]\d{1,2}|\d{1,2}\.? \p{L}{3,}|\p{L}{3,}\.? \d{1,2}`)
-	addrOf   = regexp.MustCompile(`[^\s<>@()]+@[^\s<>@()]+\.[^\s<>@()]+`)
-	addrEnds = regexp.MustCompile(`[<＜(\[]\s*(mailto:)?[^\s<>@()]+@[^\s<>@()]+\s*[>＞)\]]\s*[:：]$`)
+	opens  = regexp.MustCompile(`(?i)^\**((on|am|le|el|il|em|op|w dniu|dnia|den|dne|in data|a)\s.*\d|\p{L}{2,4}\.?,? \d|(mon|tues|wednes|thurs|fri|satur|sun)day|\d{1,4}[./年-]\s?\d|在|於|于|في|[^.!?]{0,80}<?[^\s<>@]+@[^\s<>@]+\.[^\s<>@]+|>?\s*(el|le|il)\s)`)
+	timeOf = regexp.MustCompile(`\b\d{1,2}\s?[:.h：]\s?\d{2}\b|\d{1,2}[:：]\d{2}`)
+	dateOf = regexp.MustCompile(`\d{4}|\d{1,2}[./-]\d{1,2}|\d{1,2}\.? \p{L}{3,}|\p{L}{3,}\.? \d{1,2}`)
+	addrOf = regexp.MustCompile(`[^\s<>@()]+@[^\s<>@()]+\.[^\s<>@()]+`)
+	// yahooLine has the quotation begin on the line of its attribution.
+	yahooLine = regexp.MustCompile(`^(On|Am|Le|El|Il|Em|Op) .{5,150}<[^\s<>]+@[^\s<>]+> (wrote|schrieb|a écrit|escribió|ha scritto|escreveu|schreef):\s{2,}\S`)
+	addrEnds  = regexp.MustCompile(`[<＜(\[]\s*(mailto:)?[^\s<>@()]+@[^\s<>@()]+\s*[>＞)\]]\s*[:：]$`)
 )
 
 // attributes judges one joined line.
@@ -240,11 +252,6 @@ func labelOf(s string) string {
 		return ""
 	}
 	return headerLabels[strings.ToLower(strings.Trim(s[:i], "* \t"))]
-}
-
-// isForwardLine says whether a line begins a forwarded mail.
-func isForwardLine(s string) bool {
-	return forwardLine.MatchString(s)
 }
 
 var manyBlank = regexp.MustCompile(`\n(?:[ \t]*\n){2,}`)
