@@ -27,7 +27,7 @@ type command struct {
 var errUsage = errors.New("wrong use")
 
 func commands() []command {
-	return []command{
+	return append([]command{
 		{"dev", "[-dir .fte] [-http ADDR] [-sim ADDR] [-workers N] [-apis N] [-restart] [-model local|sim|openai] [-reset]", "everything on one machine, no accounts needed", runDev},
 		{"serve", "-run webhook,intake,actors,outbox,console", "one node, settings from the environment", runServe},
 		{"migrate", "up|status [-dir .fte]", "schema and topics", runMigrate},
@@ -37,7 +37,7 @@ func commands() []command {
 		{"members", "[-watch] [-json] [-dir .fte]", "who is in the cluster", runMembers},
 		{"who", "ID|ADDRESS|MESSAGE [-json] [-dir .fte]", "who owns a customer, and what became of a message", runWho},
 		{"dlq", "list|show ID|replay ID|purge ID [-dir .fte]", "dead letters", runDLQ},
-	}
+	}, operatorCommands()...)
 }
 
 func main() {
