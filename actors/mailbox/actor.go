@@ -1,10 +1,11 @@
 // Package mailbox is the virtual actor that owns one of our own addresses on a
 // channel: what must happen one at a time there and belongs to no customer. A
 // WhatsApp number is reconciled with its vendor's list, so that a message whose
-// webhook was lost is answered all the same.
+// webhook was lost is answered all the same. A mailbox's history is followed, so
+// that mail is answered whether or not its vendor says that it came.
 //
-// An activation does its account's work in passes, one right after it began and
-// one each interval. A pass runs outside the mailbox, may be cut short at any
+// An activation does its account's work in passes, one right after it began, one
+// each interval, and a mailbox's whenever its vendor hints at news. A pass runs outside the mailbox, may be cut short at any
 // point, and makes what it did durable in one fenced commit at its end. A Keeper
 // on every member keeps the activations alive, where they belong.
 package mailbox
@@ -22,8 +23,11 @@ import (
 	"fte/support"
 )
 
-// tick asks an activation to be there. It is all that a Keeper says.
-const tick = "tick"
+// What an activation is asked.
+const (
+	tick = "tick" // be there: all that a Keeper says
+	hint = "hint" // begin a pass now; one more where one is under way
+)
 
 // Handle is what an activation may do to itself; the cluster gives it.
 type Handle interface {
@@ -59,6 +63,7 @@ type Actor struct {
 	log      *zap.Logger
 	metrics  *metrics
 
+	hinted   bool // a hint came while a pass was under way
 	begun    bool
 	draining bool // no pass begins any more
 	failures int  // passes that failed in a row
@@ -73,16 +78,22 @@ type (
 	passed struct{ err error } // a pass ended
 )
 
-// Receive answers a Keeper's tick. The first one begins the work.
+// Receive answers a Keeper's tick or a vendor's hint. The first one begins the
+// work; the answer to a hint means that a pass will begin after it.
 func (a *Actor) Receive(_ context.Context, msg []byte) ([]byte, error) {
-	if string(msg) != tick {
-		return nil, fmt.Errorf("read a request to %s %s: %w: it is no tick", a.kind, a.id, support.ErrMalformed)
-	}
-	if !a.begun {
-		a.begun = true
+	switch string(msg) {
+	case tick:
+		if !a.begun {
+			a.begin()
+		}
+	case hint:
+		a.hinted = true
 		a.begin()
+	default:
+		return nil, fmt.Errorf("read a request to %s %s: %w: it is neither tick nor hint", a.kind, a.id, support.ErrMalformed)
 	}
-	return []byte(tick), nil
+	a.begun = true
+	return msg, nil
 }
 
 // Posted handles the timer and the end of a pass.
@@ -126,6 +137,10 @@ func (a *Actor) begin() {
 	if a.draining || a.cancel != nil {
 		return
 	}
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.hinted = false
 	ctx, cancel := context.WithCancel(a.self.Context())
 	a.cancel = cancel
 	a.self.Busy(true)
@@ -165,6 +180,10 @@ func (a *Actor) ended(err error) {
 	default:
 		a.failures = 0
 		a.metrics.succeeded(a)
+		if a.hinted {
+			a.begin()
+			return
+		}
 		a.next(a.rhythm.every)
 	}
 }

@@ -1,0 +1,321 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"go.uber.org/zap"
+
+	"fte/support"
+)
+
+const (
+	resyncDays   = 30               // the most a resync reaches back, GM-07
+	copiesWithin = 10 * time.Minute // in which the same mail counts as a copy, GM-08
+	onboarding   = time.Minute      // before accept_after, for clocks that differ
+	mailTries    = 3                // of a mail that cannot be read, before its gist is taken
+	awayTries    = 10               // of a mail whose vendor does not answer for it
+	takeTime     = 2 * time.Minute  // of one mail with its parts
+	missingBatch = 500              // ids that are asked about at once
+)
+
+// box is a mailbox's account: what an activation knows of it.
+type box struct {
+	cfg     *MailboxConfig
+	id      string
+	owner   string
+	mail    Mail
+	log     *zap.Logger
+	metrics *mailMetrics
+
+	loaded  bool
+	row     support.Mailbox // as loaded or last committed
+	epoch   int64           // of this activation's commits
+	fetched time.Time       // when row was, by this process's clock
+
+	// published is what this activation published, or gave up, since the cursor
+	// last moved: a pass that is repeated leaves it out.
+	published map[string]bool
+	failures  map[string]int    // of mails that could not be taken in
+	seen      map[letter]copied // what came lately
+	waiting   error             // a mail of this pass that is left for a later one
+
+	jitter           time.Duration // of the watch's renewal
+	watchAt, sweepAt time.Time     // the next tries, by this process's clock
+	alerted          bool          // that the watch is about to end
+}
+
+// letter is what two copies of a mail have in common, GM-08.
+type letter struct{ messageID, sender string }
+
+// copied is the first of them.
+type copied struct {
+	externalID string
+	at         time.Time // accepted
+}
+
+// pass takes in what is new, then looks after the watch and the drafts: neither
+// keeps mail waiting, nor does mail that cannot be had keep them.
+func (b *box) pass(ctx context.Context) error {
+	if err := b.load(ctx); err != nil {
+		return err
+	}
+	failed := b.sync(ctx)
+	if lost(failed) || ctx.Err() != nil {
+		return failed
+	}
+	if err := b.watch(ctx); err != nil {
+		return errors.Join(failed, err)
+	}
+	b.sweep(ctx)
+	return failed
+}
+
+// lost says whether the activation's knowledge may be old.
+func lost(err error) bool {
+	return errors.Is(err, support.ErrFenced) || errors.Is(err, support.ErrUnknownCommit)
+}
+
+// load reads the row. An activation whose row another one wrote ends here, before
+// it publishes anything.
+func (b *box) load(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	row, err := b.cfg.Accounts.LoadMailbox(ctx, b.id)
+	if err != nil {
+		return err
+	}
+	if b.loaded && row.Version != b.row.Version {
+		return fmt.Errorf("mailbox %s is at version %d, this activation at %d: %w", b.id, row.Version, b.row.Version, support.ErrFenced)
+	}
+	if !b.loaded {
+		b.loaded, b.epoch = true, row.Epoch+1
+	}
+	b.row, b.fetched = row, time.Now()
+	return nil
+}
+
+// sync publishes what came since the cursor, each mail durably, and then moves
+// the cursor: a pass that ends before that is repeated, GM-06.
+func (b *box) sync(ctx context.Context) error {
+	ids, next, err := b.news(ctx)
+	if err != nil {
+		return fmt.Errorf("follow mailbox %s: %w", b.id, err)
+	}
+	if ids, err = b.missing(ctx, ids); err != nil {
+		return fmt.Errorf("follow mailbox %s: %w", b.id, err)
+	}
+	b.waiting = nil
+	for _, id := range ids {
+		if err := b.take(ctx, id); err != nil {
+			return fmt.Errorf("follow mailbox %s: %w", b.id, err)
+		}
+	}
+	if b.waiting != nil {
+		return fmt.Errorf("follow mailbox %s: %w", b.id, b.waiting)
+	}
+	if next > b.row.Cursor || b.row.Epoch < b.epoch {
+		if err := b.commit(ctx, next, time.Time{}); err != nil {
+			return err
+		}
+	}
+	clear(b.published)
+	clear(b.failures)
+	b.forget()
+	return nil
+}
+
+// news is what came since the cursor. Where the vendor does not remember so far
+// back, or there is no cursor yet, it is what the inbox holds from that time;
+// the place is asked for before, so that nothing falls in between, GM-07.
+func (b *box) news(ctx context.Context) (ids []string, next uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	if b.row.Cursor > 0 {
+		ids, next, err = b.mail.Added(ctx, b.row.Cursor)
+		if !errors.Is(err, support.ErrNotFound) {
+			return ids, next, err
+		}
+		b.log.Warn("history forgotten: reading the inbox")
+		b.metrics.resyncs.Inc()
+	}
+	if next, err = b.mail.Position(ctx); err != nil {
+		return nil, 0, err
+	}
+	ids, err = b.mail.Listed(ctx, b.days())
+	return ids, next, err
+}
+
+// days is how far back a resync reads: to when the cursor last moved, and a day
+// more, within a bound.
+func (b *box) days() int {
+	outage := b.row.Now.Sub(b.row.Mark)
+	return min(int(math.Ceil(outage.Hours()/24))+1, resyncDays)
+}
+
+// missing leaves out what this activation published and what is stored already.
+func (b *box) missing(ctx context.Context, ids []string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	var out []string
+	for len(ids) > 0 {
+		batch := ids[:min(len(ids), missingBatch)]
+		ids = ids[len(batch):]
+		external := make([]string, len(batch))
+		for i, id := range batch {
+			external[i] = b.mail.ExternalID(id)
+		}
+		missing, err := b.cfg.Accounts.Missing(ctx, support.Email, external)
+		if err != nil {
+			return nil, err
+		}
+		unknown := make(map[string]bool, len(missing))
+		for _, id := range missing {
+			unknown[id] = true
+		}
+		for i, id := range batch {
+			if unknown[external[i]] && !b.published[id] {
+				out = append(out, id)
+			}
+		}
+	}
+	return out, nil
+}
+
+// take publishes one mail. One that fails ends the pass, so that order is kept;
+// after some tries its gist is taken instead, and at last it is left out, so that
+// it does not keep the others for ever.
+func (b *box) take(ctx context.Context, id string) error {
+	in, err := b.read(ctx, id, b.mail.Take)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, support.ErrNotFound) {
+		b.failures[id]++
+		tries := mailTries
+		if errors.Is(err, support.ErrUnavailable) {
+			tries = awayTries
+		}
+		if b.failures[id] < tries {
+			return err
+		}
+		b.log.Error("mail cannot be read", zap.String("message_id", b.mail.ExternalID(id)), zap.Int("tries", b.failures[id]), zap.Error(err))
+		if in, err = b.read(ctx, id, b.mail.Gist); errors.Is(err, support.ErrUnavailable) {
+			b.wait(id, err)
+			return nil
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, support.ErrNotFound): // deleted since
+		b.metrics.mails.WithLabelValues("gone").Inc()
+		b.published[id] = true
+		return nil
+	case err != nil:
+		b.metrics.mails.WithLabelValues("lost").Inc()
+		b.log.Error("mail is left out: nothing of it can be read", zap.String("message_id", b.mail.ExternalID(id)), zap.Error(err))
+		b.published[id] = true
+		return nil
+	}
+	return b.publish(ctx, id, b.judged(in))
+}
+
+func (b *box) read(ctx context.Context, id string, how func(context.Context, string) (support.Inbound, error)) (support.Inbound, error) {
+	ctx, cancel := context.WithTimeout(ctx, takeTime)
+	defer cancel()
+	return how(ctx, id)
+}
+
+// wait leaves a mail for a later pass and lets the others go on; the cursor stays
+// where it is.
+func (b *box) wait(id string, err error) {
+	b.metrics.mails.WithLabelValues("waits").Inc()
+	b.waiting = fmt.Errorf("mail %s waits: %w", b.mail.ExternalID(id), err)
+}
+
+// judged is what becomes of a mail besides what stands in it: one from before our
+// time, or the copy of another, is stored and not answered.
+func (b *box) judged(in support.Inbound) support.Inbound {
+	why := ""
+	switch first, ok := b.seen[letterOf(in)]; {
+	case in.Ignore != "":
+	case in.AcceptedAt.Before(b.row.AcceptAfter.Add(-onboarding)):
+		why = "old"
+	case ok && first.externalID != in.ExternalID && in.AcceptedAt.Sub(first.at).Abs() <= copiesWithin:
+		why = "duplicate"
+	}
+	if why != "" {
+		in.Ignore, in.Person = why, ""
+	}
+	return in
+}
+
+func letterOf(in support.Inbound) letter {
+	l := letter{messageID: in.Envelope.MessageID}
+	if l.messageID != "" && len(in.From) > 0 {
+		l.sender = in.From[0].Value
+	}
+	return l
+}
+
+// publish makes a mail durable. One that is too large for its topic gets there by
+// its gist.
+func (b *box) publish(ctx context.Context, id string, in support.Inbound) error {
+	err := b.send(ctx, in)
+	if errors.Is(err, support.ErrTooLarge) {
+		if in, err = b.read(ctx, id, b.mail.Gist); err == nil {
+			in = b.judged(in)
+			err = b.send(ctx, in)
+		}
+	}
+	switch {
+	case errors.Is(err, support.ErrTooLarge):
+		b.metrics.mails.WithLabelValues("lost").Inc()
+		b.log.Error("mail is left out: it is too large for its topic", zap.String("message_id", in.ExternalID), zap.Error(err))
+	case err != nil:
+		return err
+	default:
+		b.metrics.took(in)
+		b.log.Info("mail taken in", zap.String("channel", string(in.Channel)), zap.String("message_id", in.ExternalID),
+			zap.String("ignored", in.Ignore), zap.String("person", string(in.Person)))
+	}
+	b.published[id] = true
+	if l := letterOf(in); l.sender != "" && in.Ignore == "" {
+		if _, ok := b.seen[l]; !ok {
+			b.seen[l] = copied{in.ExternalID, in.AcceptedAt}
+		}
+	}
+	return nil
+}
+
+func (b *box) send(ctx context.Context, in support.Inbound) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	return b.cfg.Publisher.Publish(ctx, in)
+}
+
+// commit moves the cursor or the watch's end, neither ever back.
+func (b *box) commit(ctx context.Context, cursor uint64, watchEnds time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	row, err := b.cfg.Accounts.CommitMailbox(ctx, support.MailboxCommit{
+		ID: b.id, Version: b.row.Version, Epoch: b.epoch, Owner: b.owner, Cursor: cursor, WatchEnds: watchEnds})
+	if err != nil {
+		return err
+	}
+	b.row, b.fetched = row, time.Now()
+	return nil
+}
+
+// forget drops what can have no copy any more.
+func (b *box) forget() {
+	for l, first := range b.seen {
+		if b.now().Sub(first.at) > time.Hour {
+			delete(b.seen, l)
+		}
+	}
+}
+
+// now is the database's clock.
+func (b *box) now() time.Time { return b.row.Now.Add(time.Since(b.fetched)) }
