@@ -22,6 +22,9 @@ type MailboxConfig struct {
 	Sent         Sent
 	Suppressions Suppressions
 	Replies      Replies
+	// Known says whether a sender is a customer of ours: of mail that looks like a
+	// list's, only a customer's is shown to a person, GM-14. Required.
+	Known func(ctx context.Context, sender support.Address) (bool, error)
 	// Now is when a mail counts as accepted that Gmail gave no time. Defaults to
 	// time.Now.
 	Now func() time.Time
@@ -38,8 +41,8 @@ type Mailbox struct {
 
 // NewMailbox checks cfg and fills its defaults.
 func NewMailbox(cfg MailboxConfig) (*Mailbox, error) {
-	if cfg.Client == nil || cfg.Read == nil || cfg.Receipts == nil || cfg.Sent == nil || cfg.Suppressions == nil || cfg.Replies == nil {
-		return nil, errors.New("take in mail: Client, Read, Receipts, Sent, Suppressions and Replies are required")
+	if cfg.Client == nil || cfg.Read == nil || cfg.Receipts == nil || cfg.Sent == nil || cfg.Suppressions == nil || cfg.Replies == nil || cfg.Known == nil {
+		return nil, errors.New("take in mail: Client, Read, Receipts, Sent, Suppressions, Replies and Known are required")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -69,6 +72,15 @@ func (m *Mailbox) Take(ctx context.Context, id string) (support.Inbound, error) 
 	if read.Bounce != nil {
 		if err := m.bounced(ctx, id, *read.Bounce); err != nil {
 			return support.Inbound{}, fmt.Errorf("take mail %s: %w", id, err)
+		}
+	}
+	if read.Action == Person && read.Reason == "list_header" {
+		known, err := m.cfg.Known(ctx, read.From)
+		if err != nil {
+			return support.Inbound{}, fmt.Errorf("take mail %s: %w", id, err)
+		}
+		if !known {
+			read.Action, read.Reason = Store, "list"
 		}
 	}
 	return m.inbound(s, read), nil
@@ -137,7 +149,17 @@ func (m *Mailbox) inbound(s Source, read Mail) support.Inbound {
 	case Store:
 		in.Ignore = cmp.Or(read.Reason, "stored")
 	case Person:
-		in.Person = support.ReasonUnreadable
+		in.Person = personReason(read.Reason)
 	}
 	return in
+}
+
+// personReason is why a person looks at a mail; the envelope's type has it in
+// full.
+func personReason(reason string) support.Reason {
+	switch reason {
+	case "no_sender", "sender_ambiguous", "dmarc_fail":
+		return support.ReasonIdentity
+	}
+	return support.ReasonUnreadable
 }
