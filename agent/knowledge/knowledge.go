@@ -126,6 +126,11 @@ const foundAt = 0.45
 // terms of a query beyond these are left out.
 const maxTerms = 32
 
+// candidates of words and of nearness each that are weighed. The database ranks
+// words without their rarity, so the best may stand far down its list: of 190
+// passages, 40 left out some.
+const candidates = 100
+
 // Search implements agent.Knowledge. Similarity is how much of the query's
 // meaning the passage covers: each term weighs by its rarity, counts in full in
 // title and heading and less in the text; nearness of the embeddings fills up.
@@ -136,7 +141,7 @@ func (b *Base) Search(ctx context.Context, query string, limit int, category str
 	}
 	terms = terms[:min(len(terms), maxTerms)]
 	vector := Embed(query)
-	found, err := b.store.KnowledgeCandidates(ctx, terms, Space, vector, category, 40)
+	found, err := b.store.KnowledgeCandidates(ctx, terms, Space, vector, category, candidates)
 	if err != nil {
 		return nil, fmt.Errorf("search knowledge: %w", err)
 	}
@@ -156,7 +161,11 @@ func (b *Base) Search(ctx context.Context, query string, limit int, category str
 		}
 		return a.Starts < b.Starts
 	})
-	return hits[:min(len(hits), limit)], nil
+	hits = hits[:min(len(hits), limit)]
+	for i := range hits {
+		hits[i].Similarity = min(1, hits[i].Similarity)
+	}
+	return hits, nil
 }
 
 func distinct(terms []string) []string {
@@ -229,7 +238,7 @@ func similarity(terms []string, vector []float32, c weighed, all support.Candida
 	for i := range vector {
 		near += float64(vector[i]) * float64(c.vector[i])
 	}
-	return min(1, s+0.1*max(0, near)*(1-s)+0.02*aboutness(terms, title))
+	return s + 0.1*max(0, near)*(1-s) + 0.02*aboutness(terms, title) + 0.06*aboutness(terms, heading)
 }
 
 // aboutness is how much of the title the query names.
