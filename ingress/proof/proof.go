@@ -66,10 +66,7 @@ const (
 	maxBody     = 4 << 10
 )
 
-type pages struct {
-	Config
-	cross *http.CrossOriginProtection
-}
+type pages struct{ Config }
 
 // New returns the handler of VerifyPath, LinkPath and NotMePath.
 func New(cfg Config) (http.Handler, error) {
@@ -82,7 +79,7 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	p := &pages{cfg, http.NewCrossOriginProtection()}
+	p := &pages{cfg}
 	mux := http.NewServeMux()
 	p.handle(mux, VerifyPath, askVerify, p.verify)
 	p.handle(mux, LinkPath, askLink, p.link)
@@ -112,12 +109,9 @@ func (p *pages) handle(mux *http.ServeMux, path string, ask page, do func(ctx co
 var tokenForm = regexp.MustCompile(`^[0-9A-Za-z._~-]{8,256}$`)
 
 // press does what a page's button says. Every token that leads nowhere gets the
-// same page.
+// same page. Other sites may post too: nothing but the token gives any power, and
+// whoever has it may use it.
 func (p *pages) press(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, token string) (page, error)) {
-	if p.cross.Check(r) != nil {
-		show(w, http.StatusForbidden, noLink)
-		return
-	}
 	if ok, retry := p.allowed(r); !ok {
 		w.Header().Set("Retry-After", strconv.Itoa(int(retry/time.Second)+1))
 		show(w, http.StatusTooManyRequests, tooMany)
