@@ -1,6 +1,7 @@
 package email
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/rsa"
@@ -48,6 +49,8 @@ type keySet struct {
 	mu      sync.Mutex // guards all below
 	keys    map[string]*rsa.PublicKey
 	tried   time.Time // when a fetch began
+	flying  bool      // one is under way
+	failed  error     // of the last one
 	fetched time.Time // when one succeeded
 	fresh   time.Time // until when it is good
 }
@@ -84,7 +87,7 @@ func keyID(jwt string) (string, error) {
 }
 
 // key returns the key of an id. Keys that are too old, or do not hold the id, are
-// fetched at most once in keysEvery.
+// fetched at most once in keysEvery; whoever comes while they are waits for them.
 func (k *keySet) key(ctx context.Context, kid string) (*rsa.PublicKey, error) {
 	key, current, due := k.look(kid)
 	if key != nil && current || !due {
@@ -107,7 +110,7 @@ func (k *keySet) chosen(key *rsa.PublicKey) (*rsa.PublicKey, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.fetched.IsZero() || k.now().Sub(k.fetched) > keysStale {
-		return nil, errNoKeys
+		return nil, fmt.Errorf("%w: %w", errNoKeys, cmp.Or(k.failed, context.DeadlineExceeded))
 	}
 	return nil, errUnknownKey
 }
@@ -119,7 +122,7 @@ func (k *keySet) look(kid string) (key *rsa.PublicKey, current, due bool) {
 	if now.Sub(k.fetched) <= keysStale {
 		key = k.keys[kid]
 	}
-	return key, now.Before(k.fresh), k.tried.IsZero() || now.Sub(k.tried) >= keysEvery
+	return key, now.Before(k.fresh), k.flying || k.tried.IsZero() || now.Sub(k.tried) >= keysEvery
 }
 
 // fetch replaces the keys. It outlives the request that asked for it.
@@ -130,17 +133,18 @@ func (k *keySet) fetch() error {
 		k.mu.Unlock()
 		return nil
 	}
-	k.tried = now
+	k.tried, k.flying = now, true
 	k.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(context.Background(), keysTimeout)
 	defer cancel()
 	keys, good, err := k.get(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.flying, k.failed = false, err
 	if err != nil {
 		return fmt.Errorf("fetch keys: %w", err)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.keys, k.fetched, k.fresh = keys, now, now.Add(good)
 	return nil
 }
