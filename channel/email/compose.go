@@ -45,7 +45,7 @@ func compose(o support.Outbound, from mail.Address, now time.Time) ([]byte, erro
 	h.set("Date", now.Format(time.RFC1123Z))
 	h.set("From", from.String())
 	h.set("To", "<"+to+">")
-	h.set("Subject", mime.QEncoding.Encode("utf-8", subject(o.Subject, answers)))
+	h.text("Subject", subject(o.Subject, answers))
 	if answers {
 		h.set("In-Reply-To", ids(o.Envelope.MessageID))
 		h.set("References", ids(references(o.Envelope)...))
@@ -69,7 +69,10 @@ func compose(o support.Outbound, from mail.Address, now time.Time) ([]byte, erro
 	body := quotedprintable.NewWriter(&h)
 	lines := strings.ReplaceAll(strings.ReplaceAll(strings.ToValidUTF8(o.Text, "\uFFFD"), "\r\n", "\n"), "\n", "\r\n")
 	_, err = body.Write([]byte(lines))
-	return h.Bytes(), errors.Join(err, body.Close())
+	if err = errors.Join(err, body.Close()); err != nil {
+		return nil, fmt.Errorf("compose mail %s: %w", o.Key(), err)
+	}
+	return h.Bytes(), nil
 }
 
 // subject is the subject of an answer: the one it answers with a single "Re: ".
@@ -113,8 +116,8 @@ func ids(list ...string) string {
 	var out []string
 	for _, id := range list {
 		id = strings.Trim(id, "<>")
-		strange := strings.IndexFunc(id, func(r rune) bool { return r <= ' ' && r != '\r' && r != '\n' || r >= 0x7f || r == '<' || r == '>' }) >= 0
-		if id != "" && len(id) <= maxID && !strange {
+		strange := strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '<' || r == '>' })
+		if strings.ContainsAny(id, "\r\n") || id != "" && len(id) <= maxID && !strange {
 			out = append(out, "<"+id+">")
 		}
 	}
@@ -125,6 +128,14 @@ func ids(list ...string) string {
 type header struct {
 	bytes.Buffer
 	err error // of the first field that cannot be written
+}
+
+// text writes a field of any characters (RFC 2047).
+func (h *header) text(name, value string) {
+	if !strings.ContainsAny(value, "\r\n") { // encoded, a line break would pass for text
+		value = mime.QEncoding.Encode("utf-8", value)
+	}
+	h.set(name, value)
 }
 
 // set writes a field, folded at its blanks; an empty value writes none.
