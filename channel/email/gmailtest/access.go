@@ -1,6 +1,7 @@
 package gmailtest
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 	"strings"
@@ -124,6 +125,21 @@ func (s *Server) metered(units int, h http.HandlerFunc) http.Handler {
 			fail(w, overQuota)
 			return
 		}
-		h(w, r)
+		b := &buffered{header: w.Header(), status: http.StatusOK}
+		h(b, r)
+		w.WriteHeader(b.status)
+		_, _ = w.Write(b.body.Bytes()) // the caller is gone
 	})
 }
+
+// buffered is an answer that is written once the mailbox is free again: a client
+// that does not read holds nobody up.
+type buffered struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (b *buffered) Header() http.Header         { return b.header }
+func (b *buffered) WriteHeader(status int)      { b.status = status }
+func (b *buffered) Write(p []byte) (int, error) { return b.body.Write(p) }
