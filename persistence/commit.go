@@ -24,6 +24,9 @@ import (
 //   - *support.DuplicateError when one of the messages is stored already,
 //   - support.ErrTooLate when Undo's row is on its way,
 //   - support.ErrTooLong when a reply is over its channel's limit,
+//   - support.ErrRetry when a merge must wait for the other customer, and
+//     support.ErrConflict or support.ErrNotFound when what it says of identities
+//     cannot be,
 //   - support.ErrUnavailable when the database was not reached or refused for
 //     reasons of its own; nothing was written,
 //   - support.ErrUnknownCommit when the connection died: it may have happened.
@@ -31,6 +34,9 @@ import (
 // A row of ownership_log is written whenever the customer's epoch was below the
 // commit's. An empty Mode or a nil State leaves what is stored.
 func (c *Customers) Commit(ctx context.Context, commit support.Commit) (support.Committed, error) {
+	if hasIdentity(commit) {
+		return c.CommitIn(ctx, commit, func(ctx context.Context, tx pgx.Tx) error { return c.identity(ctx, tx, commit) })
+	}
 	done, err := c.commit(ctx, commit)
 	if err != nil {
 		return support.Committed{}, c.failed(ctx, commit, err)
@@ -79,6 +85,11 @@ func (c *Customers) commitIn(ctx context.Context, commit support.Commit, more fu
 		return done, fmt.Errorf("%w: %w", support.ErrUnavailable, err)
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) // after Commit it does nothing
+	if m := commit.Merge; m != nil {
+		if err := lockBoth(ctx, tx, commit.Customer, m.Loser); err != nil {
+			return done, lost(tx, err)
+		}
+	}
 	if err := s.fenceCall(ctx, tx); err != nil {
 		return done, lost(tx, err)
 	}
@@ -88,7 +99,7 @@ func (c *Customers) commitIn(ctx context.Context, commit support.Commit, more fu
 	}
 	if more != nil {
 		if err := more(ctx, tx); err != nil {
-			return done, err
+			return done, lost(tx, err)
 		}
 	}
 	return done, sent(tx.Conn(), tx.Commit(ctx))

@@ -21,11 +21,13 @@ type Customers struct {
 	keys *Keys
 	deks *DEKs
 	log  *zap.Logger
+
+	rates *Rates // of codes
 }
 
 // NewCustomers returns the store of customers.
 func NewCustomers(pool *pgxpool.Pool, keys *Keys, log *zap.Logger) *Customers {
-	return &Customers{pool: pool, keys: keys, deks: NewDEKs(pool, keys), log: log.Named("persistence")}
+	return &Customers{pool: pool, keys: keys, deks: NewDEKs(pool, keys), log: log.Named("persistence"), rates: NewRates(pool, keys, log)}
 }
 
 // messageMeta is what of a message m is not sealed, as JSON; messageRow reads it.

@@ -12,12 +12,7 @@ import (
 // into it, ID-13. What never reached the customer is no history. The scope is
 // part of the statement, so that nothing outside it is ever read.
 func historySQL(scope string) string {
-	return `
-WITH RECURSIVE ids (id, hops) AS (
-  SELECT $1::uuid, 0
-  UNION ALL
-  SELECT c.id, hops + 1 FROM ids JOIN customers c ON c.merged_into = ids.id WHERE hops < ` + fmt.Sprint(maxHops) + `
-)
+	return mergedSQL + `
 SELECT m.customer_id, ` + messageMeta + `, m.subject, m.body, m.envelope
 FROM ids, LATERAL (
   SELECT * FROM messages m
@@ -35,13 +30,14 @@ LIMIT $2`
 var (
 	ticketHistory   = historySQL(`m.level = 0 AND m.ticket_id = $3::uuid`)                       // L0: this ticket
 	threadHistory   = historySQL(`m.level = 1 AND m.channel = $3::text AND m.thread = $4::text`) // L1: this thread
-	customerHistory = historySQL(`m.level >= 2`)                                                 // L2 and above: every channel
+	customerHistory = historySQL(`(m.level >= 2 OR EXISTS (
+    SELECT FROM session_proofs p WHERE p.customer_id = m.customer_id AND p.ticket_id = m.ticket_id))`)  // L2 and above: every channel, and sessions that proved who they are
 )
 
 // History returns the newest limit messages that a prompt within scope may hold,
 // oldest first: at L0 those of the ticket, at L1 those of the thread, each of
 // that level alone; from L2 on those of every channel whose level is L2 or more,
-// of this customer and all merged into it. An answer has its turn's level.
+// or whose session proved its identity later, of this customer and all merged into it. An answer has its turn's level.
 // Cancelled and failed answers are left out.
 func (c *Customers) History(ctx context.Context, id support.CustomerID, scope support.Scope, limit int) ([]support.Message, error) {
 	sql, args := customerHistory, []any{string(id), limit}
@@ -105,13 +101,14 @@ func (c *Customers) readMessages(ctx context.Context, sql string, args ...any) (
 }
 
 // Unhandled returns the rows of the customer's outbox that ended failed,
-// undelivered or dead and that nobody dealt with yet, by seq.
+// undelivered or dead and that nobody dealt with yet, by customer and seq: its own
+// and those of all who were merged into it.
 func (c *Customers) Unhandled(ctx context.Context, id support.CustomerID) ([]support.Outbound, error) {
-	found, err := c.readOutbox(ctx, `
+	found, err := c.readOutbox(ctx, mergedSQL+`
 SELECT o.customer_id, `+outboxMeta+`, o."to", m.subject, m.body, m.envelope
-FROM outbox o JOIN messages m USING (customer_id, seq)
-WHERE o.customer_id = $1 AND o.state IN ('failed', 'undelivered', 'dead') AND NOT o.handled
-ORDER BY o.seq`, string(id))
+FROM ids JOIN outbox o ON o.customer_id = ids.id JOIN messages m USING (customer_id, seq)
+WHERE o.state IN ('failed', 'undelivered', 'dead') AND NOT o.handled
+ORDER BY o.customer_id, o.seq`, string(id))
 	if err != nil {
 		return nil, fmt.Errorf("read failed replies of customer %s: %w", id, unavailable(err))
 	}

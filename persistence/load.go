@@ -36,7 +36,8 @@ WITH c AS MATERIALIZED (
 )
 SELECT 'customer', (SELECT row_to_json(r) FROM (
          SELECT c.version, c.epoch, c.owner, c.last_seq, c.mode, c.held_by, c.merged_into, c.erased_at IS NOT NULL AS erased, now() AS now,
-                (SELECT state FROM members WHERE id = c.owner) AS owner_state, (SELECT max(turn) FROM turns WHERE customer_id = $1) AS last_turn, k.kek_version) AS r),
+                (SELECT state FROM members WHERE id = c.owner) AS owner_state, (SELECT max(turn) FROM turns WHERE customer_id = $1) AS last_turn, k.kek_version,
+                ARRAY(SELECT DISTINCT kind FROM customer_identifiers WHERE customer_id = $1 AND status = 'active' AND level >= 2 ORDER BY kind) AS proved) AS r),
        c.state, k.wrapped_dek, NULL::bytea, NULL::bytea
 FROM c LEFT JOIN customer_keys k ON k.customer_id = c.id
 UNION ALL
@@ -139,6 +140,7 @@ type customerRow struct {
 	OwnerState string             `json:"owner_state"`
 	LastTurn   int64              `json:"last_turn"`
 	KEKVersion int                `json:"kek_version"`
+	Proved     []support.Kind     `json:"proved"`
 }
 
 // readCustomer puts the customer's own row into s and returns who opens the
@@ -154,6 +156,7 @@ func (c *Customers) readCustomer(id support.CustomerID, row loaded, s *support.S
 		MergedInto: r.MergedInto, Erased: r.Erased,
 	}
 	s.Now, s.OwnerState, s.LastTurn = r.Now, r.OwnerState, r.LastTurn
+	s.Proved = r.Proved
 	if row.b == nil && r.Erased {
 		return own, nil
 	}

@@ -2,6 +2,7 @@ package support
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -73,3 +74,16 @@ func (e *MovedError) Error() string { return fmt.Sprintf("merged into customer %
 
 // ReasonIdentity: somebody says that a linked address is not theirs.
 const ReasonIdentity Reason = "identity"
+
+// Mask is an e-mail address as others may see it: its first character and its
+// domain's, with the domain's last label, "j•••@e•••.com".
+func Mask(email string) string {
+	local, domain, _ := strings.Cut(email, "@")
+	first := func(s string) string {
+		for _, r := range s {
+			return string(r)
+		}
+		return ""
+	}
+	return first(local) + "•••@" + first(domain) + "•••" + domain[max(0, strings.LastIndexByte(domain, '.')):]
+}

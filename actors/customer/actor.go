@@ -53,6 +53,16 @@ type Config struct {
 	// Defaults to yes.
 	AgentOn func(support.Channel) bool
 
+	// Identity and Peers prove who customers are and unite them, with the Pages
+	// they are sent. Without Identity there are no codes, links or merges.
+	Identity Identity
+	Peers    Peers
+	Pages    Pages
+
+	// Acknowledge is a sentence about earlier contact by topic, channel and rough
+	// time, for a customer who proved who it is. Defaults to none.
+	Acknowledge func(history []support.Message, now support.Channel, at time.Time) string
+
 	// Rates turns the breakers of channels.md SE-06 and GM-15 on.
 	Rates bool
 
@@ -165,7 +175,7 @@ func (a *Actor) Posted(ctx context.Context, msg any) {
 // back handles an act of a run. Where the store is away the act waits: the State
 // is as it was, so that it still holds.
 func (a *Actor) back(ctx context.Context, m posted) {
-	if m.reply == nil {
+	if m.reply == nil && m.run >= 0 {
 		support.Failpoint(support.FailTurnReported)
 		a.ended(m.run)
 	}
@@ -210,10 +220,12 @@ func (a *Actor) handle(ctx context.Context, act Act) (any, error) {
 			a.run(e)
 		case CancelTurn:
 			a.ended(e.Run)
+		case Unite:
+			a.unite(e.Join)
 		}
 	}
 	a.tell()
-	if a.over {
+	if a.over || a.moved != "" {
 		a.self.Stop()
 		return answer, err
 	}

@@ -3,7 +3,9 @@ package customer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"fte/support"
 )
@@ -70,17 +72,90 @@ func (c *Client) Describe(ctx context.Context, id support.CustomerID) (d Descrip
 	return d, err
 }
 
+// Verify mails a code and a link to the address that was typed into a form, at
+// most three an hour: support.ErrTooMany. support.ErrNotFound where there is no
+// such form, or its ticket is over.
+func (c *Client) Verify(ctx context.Context, id support.CustomerID, ticket string) error {
+	return c.send(ctx, id, "verify an address", request{Verify: &Verify{Ticket: ticket}}, nil)
+}
+
+// Confirm proves the session of a ticket by the code that was mailed.
+// support.ErrNotFound: it is wrong, used, too old or was tried too often.
+func (c *Client) Confirm(ctx context.Context, id support.CustomerID, ticket, code string) (p support.Proof, err error) {
+	err = c.send(ctx, id, "confirm a code", request{Confirm: &Confirm{Ticket: ticket, Code: code}}, &p)
+	return p, err
+}
+
+// ConfirmToken proves the session that asked for a link by the link's token; id
+// is the customer for whom it was made. support.ErrNotFound.
+func (c *Client) ConfirmToken(ctx context.Context, id support.CustomerID, token string) (p support.Proof, err error) {
+	err = c.send(ctx, id, "confirm a link", request{Confirm: &Confirm{Token: token}}, &p)
+	return p, err
+}
+
+// IssueCode makes the code that the customer sends by WhatsApp, behind "LINK-".
+// support.ErrConflict where the customer has no proved e-mail address.
+func (c *Client) IssueCode(ctx context.Context, id support.CustomerID, ticket string) (string, error) {
+	var a Issued
+	err := c.send(ctx, id, "issue a code", request{Issue: &IssueCode{Ticket: ticket}}, &a)
+	return a.Code, err
+}
+
+// NotMe takes back what the code with this id linked, and tells a person.
+// support.ErrNotFound where nothing is linked by it any more.
+func (c *Client) NotMe(ctx context.Context, id support.CustomerID, code string) error {
+	return c.send(ctx, id, "take a link back", request{NotMe: &NotMe{Code: code}}, nil)
+}
+
+// Link makes an address route to the customer; support.ErrConflict where it is
+// another's, or denied.
+func (c *Client) Link(ctx context.Context, id support.CustomerID, l Link) error {
+	return c.send(ctx, id, "link an address", request{Link: &l}, nil)
+}
+
+// Merge takes another customer in and returns when that is done: what the other
+// has under way ends first. support.ErrConflict where it may not be. When ctx ends
+// before it is support.ErrRetry; the merge happens all the same.
+func (c *Client) Merge(ctx context.Context, into support.CustomerID, m Merge) error {
+	for {
+		var a Merged
+		if err := c.send(ctx, into, "merge", request{Merge: &m}, &a); err != nil || a.Done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("merge customer %s into %s: not yet: %w", m.From, into, support.ErrRetry)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// Yield asks a customer's actor to take no new turn for a while.
+func (c *Client) Yield(ctx context.Context, id support.CustomerID) error {
+	return c.send(ctx, id, "yield", request{Yield: &Yield{}}, nil)
+}
+
 func (c *Client) send(ctx context.Context, id support.CustomerID, what string, r request, out any) error {
 	msg, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("%s: customer %s: %w", what, id, err)
 	}
-	reply, err := c.to.Request(ctx, Kind, string(id), msg)
-	if err != nil {
-		return fmt.Errorf("%s: customer %s: %w", what, id, err)
+	for hops := 0; ; hops++ {
+		reply, err := c.to.Request(ctx, Kind, string(id), msg)
+		if err == nil {
+			err = read(reply, out)
+		}
+		var moved *support.MovedError
+		if errors.As(err, &moved) && hops < maxHops {
+			id = moved.To
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: customer %s: %w", what, id, err)
+		}
+		return nil
 	}
-	if err := read(reply, out); err != nil {
-		return fmt.Errorf("%s: customer %s: %w", what, id, err)
-	}
-	return nil
 }
+
+// maxHops is how far a message follows merges, channels.md ID-12.
+const maxHops = 5

@@ -37,8 +37,9 @@ type core struct {
 	owner string
 
 	loaded bool
-	over   bool // fenced, or the outcome of a commit is unknown: only a reload helps
-	fenced bool // another activation has the customer
+	over   bool               // fenced, or the outcome of a commit is unknown: only a reload helps
+	fenced bool               // another activation has the customer
+	moved  support.CustomerID // who took this customer in; nothing is done here any more
 	state  State
 
 	// The database's clock was base when the monotonic clock was at.
@@ -63,6 +64,14 @@ func (c *core) do(ctx context.Context, act Act) (answer any, effects []Effect, e
 			return nil, effects, err
 		}
 	}
+	if c.moved != "" {
+		if _, ok := act.(Wake); ok && c.cfg.Identity != nil {
+			if err := c.cfg.Identity.Forget(ctx, c.id); err != nil {
+				return nil, nil, err
+			}
+		}
+		return nil, nil, &support.MovedError{To: c.moved}
+	}
 	prior, act, err := c.prepare(ctx, act)
 	effects = append(effects, prior...)
 	if err != nil {
@@ -77,6 +86,10 @@ func (c *core) load(ctx context.Context) ([]Effect, error) {
 	snap, err := c.cfg.Store.Load(ctx, c.id)
 	if err != nil {
 		return nil, fmt.Errorf("load customer %s: %w", c.id, err)
+	}
+	if c.moved = snap.Customer.MergedInto; c.moved != "" {
+		c.loaded = true
+		return nil, nil
 	}
 	if c.state, err = Load(snap, c.owner); err != nil {
 		return nil, err
@@ -147,6 +160,9 @@ func (c *core) prepare(ctx context.Context, act Act) (effects []Effect, _ Act, e
 	case Resolve:
 		a.Held = held()
 		act = a
+	default:
+		act, err = c.identify(ctx, act)
+		return effects, act, err
 	}
 	if err != nil {
 		return effects, nil, fmt.Errorf("read what customer %s waits for: %w", c.id, err)
@@ -178,7 +194,7 @@ func (c *core) try(ctx context.Context, act Act, mute bool) (any, []Effect, erro
 		return c.refused(ctx, act, mute, err)
 	}
 	support.Failpoint(support.FailCommitted)
-	c.state = d.Next
+	c.state, c.over = d.Next, d.Over
 	c.state.Version = done.Version
 	c.sync(done.Now)
 	c.report(d.Commit)
@@ -258,6 +274,14 @@ func (c *core) refused(ctx context.Context, act Act, mute bool, err error) (any,
 		return c.duplicate(act, dup)
 	case errors.Is(err, support.ErrUnavailable), errors.Is(err, support.ErrTooLate):
 		return nil, nil, err
+	case errors.Is(err, support.ErrRetry), errors.Is(err, support.ErrConflict), errors.Is(err, support.ErrNotFound):
+		if _, ok := act.(Joined); !ok {
+			return nil, nil, err
+		}
+		if errors.Is(err, support.ErrRetry) {
+			return c.try(ctx, JoinLater{}, false)
+		}
+		return c.try(ctx, JoinRefused{}, false)
 	}
 	log := c.cfg.Logger.With(zap.String("customer_id", string(c.id)), zap.Int64("version", c.state.Version), zap.Error(err))
 	if t, ok := act.(TurnDone); ok {

@@ -1,6 +1,7 @@
 package customer
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -50,6 +51,7 @@ type Decision struct {
 	Commit  *support.Commit // nil: nothing to write, Next holds at once
 	Effects []Effect        // to perform after the commit
 	Answer  any             // to whoever sent the command
+	Over    bool            // the activation ends with the commit
 	Err     error           // refused: nothing to write
 }
 
@@ -64,8 +66,11 @@ type RunTurn struct {
 	Inputs   []int64
 	Steps    []support.Step // the journal of earlier runs
 	Ticket   support.Ticket
+	Of       support.CustomerID // whose the inputs are, where they were another's who was merged
 	Scope    support.Scope
 	First    bool // FirstReply
+	Offer    bool // a link to WhatsApp
+	Ask      bool // whether the person wrote before
 	FollowUp bool
 	Waited   time.Duration
 }
@@ -85,6 +90,7 @@ func Decide(s State, c Command) Decision {
 		return Decision{Next: s, Err: x.err}
 	}
 	if !x.still {
+		x.unite()
 		x.claim()
 		x.checkOutage()
 		x.start()
@@ -92,7 +98,7 @@ func Decide(s State, c Command) Decision {
 	if !x.dirty {
 		return Decision{Next: x.State, Effects: x.effects, Answer: x.answer}
 	}
-	return Decision{Next: x.State, Commit: x.seal(), Effects: x.effects, Answer: x.answer}
+	return Decision{Next: x.State, Commit: x.seal(), Effects: x.effects, Answer: x.answer, Over: x.over}
 }
 
 // change is a Decision in the making: the next State, what is written for it and
@@ -105,6 +111,7 @@ type change struct {
 	dirty   bool // there is something to write
 	quick   bool // leave the timer alone
 	still   bool // begin nothing
+	over    bool // the activation ends
 	effects []Effect
 	answer  any
 	err     error
@@ -157,7 +164,7 @@ func (x *change) say(kind support.OutboxKind, by support.Author, r Route, turn i
 	w := support.OutboxWrite{Seq: seq, Kind: kind, Channel: r.Channel, To: r.To, Units: t.Units}
 	if kind == support.KindPerson {
 		w.Leaves = undoTime
-	} else {
+	} else if r.Ticket != "" { // a proof of identity is not part of the conversation
 		x.Spoke = true
 		if r.Channel == support.Email {
 			x.mailed(r.Thread)
@@ -172,7 +179,13 @@ func (x *change) say(kind support.OutboxKind, by support.Author, r Route, turn i
 // notice says a fixed text of the system on the route. Without a text that may
 // be sent nothing is said; it reports whether something was.
 func (x *change) notice(n support.Notice, r Route, turn int64, level support.Level) (seq int64, said bool) {
-	t := x.voice(n, r)
+	return x.tell(n, r, turn, level, support.Fill{})
+}
+
+// tell is notice with a text that is filled.
+func (x *change) tell(n support.Notice, r Route, turn int64, level support.Level, f support.Fill) (seq int64, said bool) {
+	f.Channel, f.Reference, f.First = r.Channel, support.TicketReference(r.Ticket), !x.Spoke
+	t := x.Voice(n, f)
 	if x.Mute || !fits(t, r) {
 		return 0, false
 	}
@@ -181,6 +194,13 @@ func (x *change) notice(n support.Notice, r Route, turn int64, level support.Lev
 
 func (x *change) voice(n support.Notice, r Route) support.Text {
 	return x.Voice(n, support.Fill{Channel: r.Channel, Reference: support.TicketReference(r.Ticket), First: !x.Spoke})
+}
+
+// proves notes that an address of the kind is proved.
+func (x *change) proves(k support.Kind) {
+	if !slices.Contains(x.Proved, k) {
+		x.Proved = append(slices.Clip(x.Proved), k)
+	}
 }
 
 // fits reports whether the text may be sent on the route.
@@ -233,7 +253,7 @@ func (x *change) putTurn(t support.Turn, insert bool) {
 // newTurn inserts the next turn.
 func (x *change) newTurn(t support.Turn) support.Turn {
 	x.LastTurn++
-	t.Customer, t.Turn, t.InputsOf = x.ID, x.LastTurn, x.ID
+	t.Customer, t.Turn, t.InputsOf = x.ID, x.LastTurn, cmp.Or(t.InputsOf, x.ID)
 	if t.Inputs == nil {
 		t.Inputs = []int64{}
 	}

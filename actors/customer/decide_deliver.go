@@ -44,6 +44,9 @@ func (d Deliver) decide(x *change) {
 		x.refuse(in, m, flood)
 		return
 	}
+	if in.Level >= support.ChannelVerified {
+		x.proves(m.From.Kind)
+	}
 	x.converse(in.Channel)
 	m.Ticket = x.continued(in, m.Thread)
 	m.Disposition, m.Reason = support.ForTurn, string(in.Person)
@@ -135,7 +138,7 @@ func (x *change) arrived(seq int64, m support.Message) {
 func (x *change) wait(g Group) {
 	quiet, _ := g.Channel.QuietTime()
 	g.Due = x.Now.Add(quiet)
-	if c := x.Current; x.Turn != nil && c.same(g.Route) && c.Superseded < maxSupersede {
+	if c := x.Current; x.Turn != nil && c.Of == "" && c.same(g.Route) && c.Superseded < maxSupersede {
 		dropped := *c
 		dropped.Superseded++
 		dropped.First = x.Now

@@ -2,6 +2,7 @@ package customer
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -91,17 +92,17 @@ func (x *change) hold(acked bool) {
 // abandonQueue puts the inputs that wait without a turn into one that is
 // abandoned: they read held from now on, not open.
 func (x *change) abandonQueue(why string) {
-	var seqs []int64
+	seqs := map[support.CustomerID][]int64{}
 	for _, g := range x.Queue {
-		seqs = append(seqs, g.Seqs...)
+		seqs[g.Of] = append(seqs[g.Of], g.Seqs...)
 		if t := x.ticket(g.Ticket); t != nil && t.Status == support.TicketOpen {
 			x.setStatus(g.Ticket, support.TicketHeld)
 		}
 	}
 	x.Queue = nil
-	if len(seqs) > 0 {
-		slices.Sort(seqs)
-		x.newTurn(support.Turn{By: support.ByAgent, Inputs: seqs, State: support.TurnAbandoned, Reason: why})
+	for _, of := range slices.Sorted(maps.Keys(seqs)) {
+		slices.Sort(seqs[of])
+		x.newTurn(support.Turn{By: support.ByAgent, Inputs: seqs[of], InputsOf: of, State: support.TurnAbandoned, Reason: why})
 	}
 }
 
@@ -128,22 +129,29 @@ func (p PersonReply) decide(x *change) {
 		return
 	}
 	g := Group{Route: r, Lowest: r.Level, First: x.Now, Due: x.Now}
-	for _, m := range p.Held {
-		if m.Ticket == r.Ticket {
-			g.Seqs = append(g.Seqs, m.Seq)
-			g.Lowest = min(g.Lowest, m.Level)
-		}
+	mine, _ := split(p.Held, func(m support.Message) bool { return m.Ticket == r.Ticket })
+	for _, m := range mine {
+		g.Lowest = min(g.Lowest, m.Level)
 	}
-	slices.Sort(g.Seqs)
+	by := x.of(mine)
+	g.Seqs = by[""]
 	t := x.newTurn(support.Turn{By: support.ByPerson, Inputs: g.Seqs, State: support.TurnDone, Outcome: support.PersonAnswer, Reason: p.Person})
 	seq := x.say(support.KindPerson, support.ByPerson, r, t.Turn, g.Lowest, support.Text{Body: p.Text, Units: p.Units}, "")
 	x.out.Messages[len(x.out.Messages)-1].ExternalID = p.Key
 	t.ReplySeq = seq
 	x.putTurn(t, true)
+	var also []Group // the reply answers what customers wrote who were merged into this one, too
+	delete(by, "")
+	for _, of := range slices.Sorted(maps.Keys(by)) {
+		h := g
+		h.Of, h.Seqs = of, by[of]
+		also = append(also, h)
+		x.newTurn(support.Turn{By: support.ByPerson, Inputs: h.Seqs, InputsOf: of, State: support.TurnDone, Outcome: support.PersonAnswer, ReplySeq: seq, Reason: p.Person})
+	}
 	x.setStatus(r.Ticket, support.TicketHeld)
 	x.Hold.Sign = x.Now
 	leaves := x.Now.Add(undoTime)
-	x.Undo = append(x.Undo, Undoable{Seq: seq, Leaves: leaves, Group: g})
+	x.Undo = append(x.Undo, Undoable{Seq: seq, Leaves: leaves, Group: g, Also: also})
 	x.Replies = append(x.Replies[max(0, len(x.Replies)-3):len(x.Replies):len(x.Replies)], Reply{Key: p.Key, Seq: seq})
 	x.answer = Replied{Key: support.Key(x.ID, seq), LeavesAt: leaves}
 }
@@ -215,8 +223,10 @@ func (u Undo) decide(x *change) {
 		return // asked again: the answer was lost
 	}
 	x.write().Undo = u.Seq
-	if g := x.Undo[i].Group; x.Mode == support.ModeBot && len(g.Seqs) > 0 {
-		x.Queue = enqueue(x.Queue, g) // nobody holds any more: the agent answers
+	for _, g := range append(slices.Clip(x.Undo[i].Also), x.Undo[i].Group) {
+		if x.Mode == support.ModeBot && len(g.Seqs) > 0 {
+			x.Queue = enqueue(x.Queue, g) // nobody holds any more: the agent answers
+		}
 	}
 	x.Undo[i] = Undoable{Seq: u.Seq, Leaves: x.Now.Add(askAgain), Undone: true}
 	x.sign()

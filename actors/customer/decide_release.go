@@ -2,6 +2,7 @@ package customer
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"fte/support"
@@ -49,24 +50,22 @@ func (x *change) release(held []support.Message) {
 // requeue gives the agent what nobody answered and what it does not have yet.
 func (x *change) requeue(held []support.Message) {
 	for _, m := range held {
-		has := func(g Group) bool { return slices.Contains(g.Seqs, m.Seq) }
+		of := x.owner(m)
+		has := func(g Group) bool { return g.Of == of && slices.Contains(g.Seqs, m.Seq) }
 		if !slices.ContainsFunc(x.Queue, has) && (x.Current == nil || !has(*x.Current)) {
-			x.Queue = enqueue(x.Queue, groupOf(m, x.Now))
+			g := groupOf(m, x.Now)
+			g.Of = of
+			x.Queue = enqueue(x.Queue, g)
 		}
 	}
 }
 
 // settle ends what nobody answered in a person's turn without a reply.
 func (x *change) settle(held []support.Message, why string) {
-	if len(held) == 0 {
-		return
+	by := x.of(held)
+	for _, of := range slices.Sorted(maps.Keys(by)) {
+		x.newTurn(support.Turn{By: support.ByPerson, Inputs: by[of], InputsOf: of, State: support.TurnDone, Outcome: support.PersonAnswer, Reason: why})
 	}
-	var seqs []int64
-	for _, m := range held {
-		seqs = append(seqs, m.Seq)
-	}
-	slices.Sort(seqs)
-	x.newTurn(support.Turn{By: support.ByPerson, Inputs: seqs, State: support.TurnDone, Outcome: support.PersonAnswer, Reason: why})
 }
 
 func (r Resolve) decide(x *change) {

@@ -21,6 +21,8 @@ type TurnDone struct {
 	Turn    int64
 	Run     int
 	Outcome support.Outcome
+
+	proving []Proving // mails for Outcome.Verify
 }
 
 // TurnFailed is a run that ended by a fault: a panic, an error of our own, the
@@ -34,7 +36,7 @@ type TurnFailed struct {
 // claim begins the turn of the group whose time has come, if nothing runs and
 // nobody but the agent answers.
 func (x *change) claim() {
-	if x.Turn != nil || x.Mode != support.ModeBot {
+	if x.Turn != nil || x.Mode != support.ModeBot || x.Now.Before(x.Yielding) {
 		return
 	}
 	if i := slices.IndexFunc(x.Queue, func(g Group) bool { return x.Off[g.Channel] && !g.Due.After(x.Now) }); i >= 0 {
@@ -50,7 +52,7 @@ func (x *change) claim() {
 	if g.Since.IsZero() {
 		g.Since = x.Now
 	}
-	t := x.newTurn(support.Turn{By: support.ByAgent, Inputs: g.Seqs, State: support.TurnClaimed})
+	t := x.newTurn(support.Turn{By: support.ByAgent, Inputs: g.Seqs, InputsOf: g.Of, State: support.TurnClaimed})
 	x.Turn, x.Current, x.Running = &t, &g, false
 	x.event(support.TopicEvents, "turn.claimed", map[string]string{"turn": fmt.Sprint(t.Turn), "ticket_id": g.Ticket})
 }
@@ -65,7 +67,9 @@ func (x *change) start() {
 	x.Run++
 	g := x.Current
 	run := RunTurn{
-		Turn: x.Turn.Turn, Run: x.Run, Inputs: g.Seqs, Steps: x.Turn.Steps, First: !x.Spoke, FollowUp: g.FollowUp, Waited: x.Now.Sub(g.Since),
+		Turn: x.Turn.Turn, Run: x.Run, Inputs: g.Seqs, Steps: x.Turn.Steps, First: !x.Spoke, FollowUp: g.FollowUp, Waited: x.Now.Sub(g.Since), Of: g.Of,
+		Offer: !x.Spoke && g.Channel == support.Email && g.Lowest >= support.ChannelVerified && !slices.Contains(x.Proved, support.KindPhone) && !slices.Contains(x.Proved, support.KindWABSUID),
+		Ask:   !x.Earlier && g.Channel == support.WhatsApp && !slices.Contains(x.Proved, support.KindEmail),
 		Scope: support.Scope{Level: g.Lowest, Channel: g.Channel, Thread: g.Thread, Ticket: g.Ticket},
 	}
 	if t := x.ticket(g.Ticket); t != nil {
@@ -115,6 +119,12 @@ func (d TurnDone) decide(x *change) {
 	x.Running = false
 	o, g := d.Outcome, *x.Current
 	text := support.Text{Body: o.Text, Units: o.Units}
+	for _, p := range d.proving {
+		x.prove(p, g.Ticket)
+	}
+	if g.Channel == support.WhatsApp && o.Kind == support.OutcomeAnswer {
+		x.Earlier = true
+	}
 	switch {
 	case o.Kind == support.OutcomeDefer:
 		x.putOff(text)

@@ -60,7 +60,14 @@ func (f SendFailed) decide(x *change) {
 		r = Route{Channel: f.Row.Channel, To: f.Row.To, Thread: f.Row.Thread, Envelope: f.Row.Envelope, At: x.Now}
 		r.Ticket = x.threadTicket(f.Row.Channel, f.Row.Thread)
 	}
-	x.write().Handled = []int64{f.Row.Seq}
+	if c := f.Row.Customer; c != "" && c != x.ID {
+		x.write().HandledKeys = []string{f.Row.Key()}
+	} else {
+		x.write().Handled = []int64{f.Row.Seq}
+	}
+	if f.Row.Kind == support.KindNotice && f.Row.Ticket == "" {
+		return // a proof of identity that was asked for; whoever asked may do so again
+	}
 	x.raise(r, support.Outcome{Reason: support.ReasonSendFailed, Urgency: "high"})
 	x.hold(false)
 }
@@ -182,7 +189,14 @@ func (s *State) Deadline(now time.Time) (time.Time, bool) {
 		}
 	} else if s.Mode == support.ModeBot {
 		for _, g := range s.Queue {
-			all = append(all, g.Due)
+			all = append(all, later(g.Due, s.Yielding))
+		}
+	}
+	if s.Join != nil {
+		if s.Joining {
+			all = append(all, now.Add(watchdog))
+		} else {
+			all = append(all, s.Join.Due)
 		}
 	}
 	if s.Hold != nil && s.Mode == support.ModePerson {
@@ -208,9 +222,16 @@ func (s *State) Deadline(now time.Time) (time.Time, bool) {
 	return slices.MinFunc(all, time.Time.Compare), true
 }
 
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
 // wake is the durable timer that goes with the State.
 func (x *change) wake() *support.WakeWrite {
-	owned := x.Turn != nil || len(x.Queue) > 0
+	owned := x.Turn != nil || len(x.Queue) > 0 || x.Join != nil
 	at, ok := x.Deadline(x.Now)
 	if !ok {
 		return &support.WakeWrite{Clear: true}

@@ -126,7 +126,7 @@ func (m *mirror) Load(ctx context.Context, id support.CustomerID) (support.Snaps
 // plain is a snapshot without what only one of the two stores has: times, and
 // the states of members.
 func plain(s support.Snapshot) support.Snapshot {
-	s.Now, s.OwnerState = time.Time{}, ""
+	s.Now, s.OwnerState, s.Proved = time.Time{}, "", nil
 	if len(s.Customer.State) == 0 {
 		s.Customer.State = nil
 	}

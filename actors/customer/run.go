@@ -1,6 +1,7 @@
 package customer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,18 @@ func (a *Actor) run(r RunTurn) {
 			}
 		}
 		a.self.Post(msg)
+	})
+}
+
+// unite performs Unite in a goroutine; what it comes to is posted.
+func (a *Actor) unite(j Join) {
+	if a.draining || a.over {
+		return // the next owner does
+	}
+	a.runs.Go(func() {
+		ctx, cancel := context.WithTimeout(a.self.Context(), a.cfg.limit)
+		defer cancel()
+		a.self.Post(posted{run: -1, act: a.uniting(ctx, j)})
 	})
 }
 
@@ -96,7 +109,8 @@ func why(err error) string {
 
 // input reads what the agent may know.
 func (a *Actor) input(ctx context.Context, r RunTurn) (support.TurnInput, error) {
-	inputs, err := a.cfg.Store.Messages(ctx, a.id, r.Inputs)
+	of := cmp.Or(r.Of, a.id)
+	inputs, err := a.cfg.Store.Messages(ctx, of, r.Inputs)
 	if err != nil {
 		return support.TurnInput{}, fmt.Errorf("read the inputs of turn %d: %w", r.Turn, err)
 	}
@@ -105,11 +119,15 @@ func (a *Actor) input(ctx context.Context, r RunTurn) (support.TurnInput, error)
 		return support.TurnInput{}, fmt.Errorf("read the history for turn %d: %w", r.Turn, err)
 	}
 	before = slices.DeleteFunc(before, func(m support.Message) bool {
-		return m.Customer == a.id && slices.Contains(r.Inputs, m.Seq)
+		return m.Customer == of && slices.Contains(r.Inputs, m.Seq)
 	})
+	link := ""
+	if r.Offer && a.cfg.Pages.Link != nil {
+		link = a.cfg.Pages.Link(a.id, r.Scope.Ticket)
+	}
 	return support.TurnInput{
 		Customer: a.id, Turn: r.Turn, Channel: r.Scope.Channel, Ticket: r.Ticket, Inputs: inputs, History: before[max(0, len(before)-history):], Steps: r.Steps,
-		Scope: r.Scope, FirstReply: r.First, FollowUp: r.FollowUp, Waited: r.Waited,
+		Scope: r.Scope, FirstReply: r.First, FollowUp: r.FollowUp, Waited: r.Waited, Link: link, AskEarlier: r.Ask,
 	}, nil
 }
 

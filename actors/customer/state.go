@@ -6,6 +6,7 @@
 package customer
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -31,6 +32,7 @@ type State struct {
 	Conversation *support.Conversation // the open one
 	Tickets      []support.Ticket      // not resolved, not closed
 	Turn         *support.Turn         // the claimed one: a customer's turns are serial
+	Proved       []support.Kind        // of addresses that are proved
 
 	Memory
 
@@ -38,6 +40,8 @@ type State struct {
 	Ownership *support.Ownership // what the first write leaves; nil after it
 	Run       int                // numbers runs of turns; what an older run says is stale
 	Running   bool               // a run of Turn is under way
+	Joining   bool               // Join is under way outside of the mailbox
+	Yielding  time.Time          // no new turn begins before: another customer takes this one in
 	Stopping  []int64            // the agent's rows that were on their way when a person took over
 }
 
@@ -55,6 +59,8 @@ type Memory struct {
 	Undo     []Undoable                `json:"undo,omitempty"`
 	Recheck  *Recheck                  `json:"recheck,omitempty"`
 	Replies  []Reply                   `json:"replies,omitempty"` // the last few of persons
+	Join     *Join                     `json:"join,omitempty"`    // a merge that is to happen
+	Earlier  bool                      `json:"earlier,omitempty"` // the customer was asked by WhatsApp about earlier contact
 	Rates    *Rates                    `json:"rates,omitempty"`
 }
 
@@ -62,14 +68,15 @@ type Memory struct {
 // address, thread and ticket.
 type Group struct {
 	Route
-	Seqs       []int64       `json:"seqs"`
-	Lowest     support.Level `json:"lowest"`               // the lowest level among them
-	First      time.Time     `json:"first"`                // when the burst began
-	Due        time.Time     `json:"due"`                  // not before
-	Since      time.Time     `json:"since,omitzero"`       // when first claimed
-	Superseded int           `json:"superseded,omitempty"` // drafts dropped for something newer
-	Tries      int           `json:"tries,omitempty"`      // runs put off by an outage
-	FollowUp   bool          `json:"follow_up,omitempty"`  // an outage was acknowledged before
+	Seqs       []int64            `json:"seqs"`
+	Of         support.CustomerID `json:"of,omitempty"`         // whose they are, where they were another's who was merged
+	Lowest     support.Level      `json:"lowest"`               // the lowest level among them
+	First      time.Time          `json:"first"`                // when the burst began
+	Due        time.Time          `json:"due"`                  // not before
+	Since      time.Time          `json:"since,omitzero"`       // when first claimed
+	Superseded int                `json:"superseded,omitempty"` // drafts dropped for something newer
+	Tries      int                `json:"tries,omitempty"`      // runs put off by an outage
+	FollowUp   bool               `json:"follow_up,omitempty"`  // an outage was acknowledged before
 }
 
 // Route is how to answer a message: where it came from and what it belongs to.
@@ -103,8 +110,9 @@ type Hold struct {
 // now.
 type Undoable struct {
 	Seq    int64     `json:"seq"`
-	Leaves time.Time `json:"leaves"` // undone: when it is forgotten
-	Group  Group     `json:"group"`  // what it answered
+	Leaves time.Time `json:"leaves"`         // undone: when it is forgotten
+	Group  Group     `json:"group"`          // what it answered
+	Also   []Group   `json:"also,omitempty"` // and of customers who were merged
 	Undone bool      `json:"undone,omitempty"`
 }
 
@@ -127,7 +135,7 @@ func Load(snap support.Snapshot, owner string) (State, error) {
 	c := snap.Customer
 	s := State{
 		ID: c.ID, Version: c.Version, Epoch: c.Epoch + 1, Owner: owner, LastSeq: c.LastSeq, LastTurn: snap.LastTurn,
-		Mode: c.Mode, HeldBy: c.HeldBy, Conversation: snap.Conversation, Tickets: snap.Tickets,
+		Mode: c.Mode, HeldBy: c.HeldBy, Conversation: snap.Conversation, Tickets: snap.Tickets, Proved: snap.Proved,
 		Ownership: &support.Ownership{Previous: c.Owner, Reason: reason(c, snap.OwnerState, owner)},
 	}
 	if len(c.State) > 0 {
@@ -144,7 +152,10 @@ func Load(snap support.Snapshot, owner string) (State, error) {
 	}
 	// A message that no turn has and the memory does not know waits all the same.
 	for _, m := range snap.Waiting {
-		if !slices.ContainsFunc(s.Queue, func(g Group) bool { return slices.Contains(g.Seqs, m.Seq) }) {
+		if s.Join != nil && s.Join.Yes != nil && s.Join.Yes.Seq == m.Seq {
+			continue // the merge answers it
+		}
+		if !slices.ContainsFunc(s.Queue, func(g Group) bool { return g.Of == "" && slices.Contains(g.Seqs, m.Seq) }) {
 			s.Queue = enqueue(s.Queue, groupOf(m, m.CommittedAt))
 		}
 	}
@@ -193,7 +204,7 @@ func (s State) clone() State {
 		s.Conversation = &c
 	}
 	s.Turn, s.Current, s.Outage = copied(s.Turn), copied(s.Current), copied(s.Outage)
-	s.Hold, s.Recheck = copied(s.Hold), copied(s.Recheck)
+	s.Hold, s.Recheck, s.Join = copied(s.Hold), copied(s.Recheck), copied(s.Join)
 	s.Tickets, s.Queue, s.Undo = slices.Clone(s.Tickets), slices.Clone(s.Queue), slices.Clone(s.Undo)
 	s.Rates = s.Rates.clone()
 	s.Routes, s.Channels = maps.Clone(s.Routes), maps.Clone(s.Channels)
@@ -242,15 +253,42 @@ func (r Route) same(o Route) bool {
 	return r.Channel == o.Channel && r.To == o.To && r.Thread == o.Thread && r.Ticket == o.Ticket
 }
 
-// enqueue puts g into the queue, which stays in the order of first seqs: into
-// the burst it belongs to, or as one of its own.
+// enqueue puts g into the queue, which stays in the order of first seqs, what was
+// inherited by a merge before: into the burst it belongs to, or as one of its own.
 func enqueue(queue []Group, g Group) []Group {
-	if i := slices.IndexFunc(queue, func(q Group) bool { return q.same(g.Route) }); i >= 0 {
+	if i := slices.IndexFunc(queue, func(q Group) bool { return q.Of == g.Of && q.same(g.Route) }); i >= 0 {
 		g = queue[i].with(g)
 		queue = slices.Delete(slices.Clone(queue), i, i+1)
 	}
-	at, _ := slices.BinarySearchFunc(queue, g, func(a, b Group) int { return int(a.Seqs[0] - b.Seqs[0]) })
+	at, _ := slices.BinarySearchFunc(queue, g, func(a, b Group) int {
+		if (a.Of == "") != (b.Of == "") {
+			return cmp.Compare(b.Of, "") - cmp.Compare(a.Of, "")
+		}
+		return cmp.Or(cmp.Compare(a.Of, b.Of), cmp.Compare(a.Seqs[0], b.Seqs[0]))
+	})
 	return slices.Insert(slices.Clone(queue), at, g)
+}
+
+// of groups messages by whose they are, their seqs in order: this customer's under
+// the empty id.
+func (s *State) of(all []support.Message) map[support.CustomerID][]int64 {
+	by := map[support.CustomerID][]int64{}
+	for _, m := range all {
+		id := s.owner(m)
+		by[id] = append(by[id], m.Seq)
+	}
+	for _, seqs := range by {
+		slices.Sort(seqs)
+	}
+	return by
+}
+
+// owner is whose a message is: empty where it is this customer's own.
+func (s *State) owner(m support.Message) support.CustomerID {
+	if m.Customer == s.ID {
+		return ""
+	}
+	return m.Customer
 }
 
 // ticket finds a ticket that is neither resolved nor closed.

@@ -20,6 +20,13 @@ type request struct {
 	Release  *Release     `json:"release,omitempty"`
 	Resolve  *Resolve     `json:"resolve,omitempty"`
 	Describe *Describe    `json:"describe,omitempty"`
+	Verify   *Verify      `json:"verify,omitempty"`
+	Confirm  *Confirm     `json:"confirm,omitempty"`
+	Issue    *IssueCode   `json:"issue,omitempty"`
+	NotMe    *NotMe       `json:"not_me,omitempty"`
+	Link     *Link        `json:"link,omitempty"`
+	Merge    *Merge       `json:"merge,omitempty"`
+	Yield    *Yield       `json:"yield,omitempty"`
 }
 
 // response is what the actor answers: Answer, or why not.
@@ -51,9 +58,26 @@ func decode(msg []byte) (Act, error) {
 		return *r.Resolve, nil
 	case r.Describe != nil:
 		return *r.Describe, nil
+	case r.Verify != nil:
+		return *r.Verify, nil
+	case r.Confirm != nil:
+		return *r.Confirm, nil
+	case r.Issue != nil:
+		return *r.Issue, nil
+	case r.NotMe != nil:
+		return *r.NotMe, nil
+	case r.Link != nil:
+		return *r.Link, nil
+	case r.Merge != nil:
+		return *r.Merge, nil
+	case r.Yield != nil:
+		return *r.Yield, nil
 	}
 	return nil, fmt.Errorf("a request to a customer of an unknown kind: %w", support.ErrUnsupported)
 }
+
+// codeMoved is the code of a support.MovedError; its text is where to.
+const codeMoved = "moved"
 
 // codes are the errors that travel; everything else arrives as "error".
 var codes = []struct {
@@ -66,6 +90,7 @@ var codes = []struct {
 	{"too_late", support.ErrTooLate},
 	{"too_long", support.ErrTooLong},
 	{"conflict", support.ErrConflict},
+	{"too_many", support.ErrTooMany},
 	{"malformed", support.ErrMalformed},
 	{"unsupported", support.ErrUnsupported},
 }
@@ -77,7 +102,10 @@ func encode(answer any, err error) ([]byte, error) {
 		return nil, retry{err}
 	}
 	var r response
-	if err != nil {
+	var moved *support.MovedError
+	if errors.As(err, &moved) {
+		r.Code, r.Text = codeMoved, string(moved.To)
+	} else if err != nil {
 		r.Code, r.Text = "error", err.Error()
 		for _, c := range codes {
 			if errors.Is(err, c.err) {
@@ -113,6 +141,9 @@ func read(reply []byte, out any) error {
 			return nil
 		}
 		return json.Unmarshal(r.Answer, out)
+	}
+	if r.Code == codeMoved {
+		return &support.MovedError{To: support.CustomerID(r.Text)}
 	}
 	for _, c := range codes {
 		if r.Code == c.code {
