@@ -71,3 +71,15 @@ func (b *Blobs) Get(ctx context.Context, id string) (Blob, error) {
 	}
 	return blob, nil
 }
+
+// Own says whose attachments are, once their message is delivered. What has an
+// owner keeps it.
+func (b *Blobs) Own(ctx context.Context, customer support.CustomerID, ids ...string) error {
+	_, err := b.pool.Exec(ctx, `
+UPDATE blobs SET customer_id = $1
+WHERE id = ANY ($2::uuid[]) AND customer_id IS NULL`, string(customer), ids)
+	if err != nil {
+		return fmt.Errorf("give %d blobs to customer %s: %w", len(ids), customer, unavailable(err))
+	}
+	return nil
+}

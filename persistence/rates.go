@@ -34,10 +34,10 @@ func NewRates(pool *pgxpool.Pool, keys *Keys, log *zap.Logger) *Rates {
 }
 
 const (
-	rateSlices   = 10                     // parts of a window that are counted apart
-	ratePatience = 500 * time.Millisecond // a request waits no longer for its count
-	rateBreak    = 2 * time.Second        // before Postgres is asked again
-	rateBuckets  = 10_000                 // of a process that counts for itself
+	rateSlices   = 10              // parts of a window that are counted apart
+	ratePatience = 2 * time.Second // a request waits no longer for its count
+	rateBreak    = 5 * time.Second // before Postgres is asked again
+	rateBuckets  = 10_000          // of a process that counts for itself
 	rateMost     = 24 * time.Hour
 )
 

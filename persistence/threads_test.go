@@ -172,6 +172,11 @@ func TestBlobsAreSealedAndStoredOnce(t *testing.T) {
 	_, err = b.Get(t.Context(), "../etc/passwd")
 	require.ErrorIs(t, err, support.ErrNotFound)
 
+	id := s.customer(t, "ada@example.org")
+	require.NoError(t, b.Own(t.Context(), id, blob.ID, newID(t)))
+	require.NoError(t, b.Own(t.Context(), s.customer(t, "eve@example.org"), blob.ID))
+	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM blobs WHERE customer_id = $1`, string(id)), "the first owner stays")
+
 	moved := uuid.NewString()
 	s.set(t, `UPDATE blobs SET id = $1`, moved)
 	_, err = b.Get(t.Context(), moved)

@@ -18,9 +18,10 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// MaxBody is the most that a request may weigh, files and all: 10.5 MiB. A mount
-// of the handler needs this limit.
-const MaxBody = maxMultipart
+// MaxBody is the limit that a mount of the handler needs. It is a little over the
+// 10.5 MiB that are taken, so that who is just above hears it from the form, in an
+// answer that a page of another origin can read.
+const MaxBody = maxMultipart + 64<<10
 
 // Publisher makes messages durable.
 type Publisher interface {
