@@ -7,11 +7,13 @@ export interface Fields {
   category: string
   priority: string
   message: string
+  /** A trap: people do not see it, robots fill it. */
+  website: string
 }
 
 export type Errors = { [name in keyof Fields | 'attachments']?: string | undefined }
 
-export const empty: Fields = { name: '', email: '', phone: '', subject: '', category: '', priority: 'medium', message: '' }
+export const empty: Fields = { name: '', email: '', phone: '', subject: '', category: '', priority: 'medium', message: '', website: '' }
 
 export const categories: Record<string, string> = {
   general: 'General question',

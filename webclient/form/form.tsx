@@ -134,6 +134,11 @@ export function SupportForm({ siteKey, initial, onOpened }: Props) {
           </ul>
         )}
       </Field>
+      <div class="trap" aria-hidden="true">
+        <label>
+          Website <input name="website" tabIndex={-1} autocomplete="off" value={fields.website} onInput={(e) => set('website')(e.currentTarget.value)} />
+        </label>
+      </div>
       <div role="alert" class="failure">
         {failure || (wrong > 0 && (wrong === 1 ? 'One field needs another look.' : `${wrong} fields need another look.`))}
       </div>

@@ -1,4 +1,4 @@
-import type { Member, Turn } from './api.ts'
+import type { Turn } from './api.ts'
 import { channels } from './people.ts'
 import { label } from './story.ts'
 import type { World } from './world.ts'
@@ -18,11 +18,11 @@ const reasons: Record<string, string> = {
 }
 
 /** Who a system id is, as far as the members' list still knows. */
-const named = (members: Member[], id: string | null) => members.find((m) => m.system_id === id)?.name ?? (id ? `${id.slice(0, 8)}… (gone)` : 'nobody yet')
+const named = (names: World['names'], id: string | null | undefined) => (id ? (names[id] ?? `${id.slice(0, 8)}…`) : 'nobody yet')
 
 /** The customer's actor: who runs it, and all it knows. */
 export function Actor({ world, who }: { world: World; who: string }) {
-  const { customer: c, members } = world
+  const { customer: c, names } = world
   if (!c) {
     return <p class="empty">No actor yet: {who} has never written from this address. The first message creates one on one of the workers.</p>
   }
@@ -30,11 +30,11 @@ export function Actor({ world, who }: { world: World; who: string }) {
   return (
     <div class="actor">
       <dl class="facts">
-        <Fact name="Owner" value={named(members, c.owner)} strong />
+        <Fact name="Owner" value={named(names, c.owner)} strong />
         <Fact name="Epoch" value={c.epoch} title="Raised by whoever takes the customer over" />
         <Fact name="Version" value={c.version} title="Raised by every commit: the fence" />
         <Fact name="Mode" value={modes[c.mode]} />
-        <Fact name="In memory" value={c.resident === null ? 'unknown' : c.resident ? 'yes' : 'asleep'} />
+        <Fact name="In memory" value={c.resident === null ? 'unknown' : c.resident || running ? 'yes' : `no; wakes on ${named(names, c.routed_to)}`} />
         <Fact name="Mailbox" value={c.mailbox_depth === null ? 'unknown' : `${c.mailbox_depth} waiting`} />
       </dl>
       <section aria-label="Running turn" class="now">
@@ -66,7 +66,7 @@ export function Actor({ world, who }: { world: World; who: string }) {
         <ol class="owners">
           {world.ownership.map((o) => (
             <li key={o.epoch}>
-              <b>Epoch {o.epoch}</b> {named(members, o.owner)} <span class="hint">{reasons[o.reason] ?? o.reason}, {clock(o.at)}</span>
+              <b>Epoch {o.epoch}</b> {named(names, o.owner)} <span class="hint">{reasons[o.reason] ?? o.reason}, {clock(o.at)}</span>
             </li>
           ))}
         </ol>

@@ -34,6 +34,7 @@ export interface Line {
 
 export interface Customer extends Line {
   resident: boolean | null
+  routed_to?: string | null
   mailbox_depth: number | null
   identifiers: { kind: string; value: string; level: number; status: string }[]
   tickets: Ticket[]

@@ -48,8 +48,18 @@ export function Havoc({ api, person, channel, write }: Props) {
             Freeze it instead
           </button>
         </div>
+        {score.took && (
+          <dl class="score" aria-label="Result">
+            <Mark name="Taken over by" value={score.took} />
+            <Mark name="after" value={seconds(score.after!)} />
+            <Mark name="Epoch" value={`${score.epochs![0]} → ${score.epochs![1]}`} />
+            <Mark name="Steps kept" value={score.kept ?? '…'} />
+            <Mark name="Steps run twice" value={score.repeated ?? '…'} good={score.repeated === 0} />
+            <Mark name="Answers" value={score.answers ?? '…'} good={score.answers === 1} />
+          </dl>
+        )}
       </div>
-      {told.length > 0 && (
+      {told.length > 0 ? (
         <div class="story" ref={end} role="log" aria-label="What happens" tabIndex={0}>
           <ol>
           {told.map((t, i) => (
@@ -68,16 +78,13 @@ export function Havoc({ api, person, channel, write }: Props) {
           )}
           </ol>
         </div>
-      )}
-      {score.took && (
-        <dl class="score" aria-label="Result">
-          <Mark name="Taken over by" value={score.took} />
-          <Mark name="after" value={seconds(score.after!)} />
-          <Mark name="Epoch" value={`${score.epochs![0]} → ${score.epochs![1]}`} />
-          <Mark name="Steps kept" value={score.kept ?? '…'} />
-          <Mark name="Steps run twice" value={score.repeated ?? '…'} good={score.repeated === 0} />
-          <Mark name="Answers" value={score.answers ?? '…'} good={score.answers === 1} />
-        </dl>
+      ) : (
+        <ol class="plan">
+          <li>{first(person)}’s question reaches one worker, which begins to think. Each step it takes is written down before the next.</li>
+          <li>With a step or two written down, that worker gets SIGKILL. Nothing is saved, nobody is told.</li>
+          <li>The others find out by themselves. One of them picks the thought up where it was written down, and answers.</li>
+          <li>You see who, how fast, and how many answers {first(person)} got.</li>
+        </ol>
       )}
     </section>
   )

@@ -19,6 +19,8 @@ export function Members({ api, world, who, onError }: Props) {
   )
 }
 
+const inMemory = (n: number | null) => (n === null ? 'a worker' : n === 1 ? '1 customer in memory' : `${n} customers in memory`)
+
 /** Silence after which a member is shown as such; it beats twice a second. */
 const silent = 1_500
 
@@ -32,7 +34,7 @@ function Box({ member: m, owns, signal }: { member: Member; owns: string; signal
         <span class="state">{quiet ? `silent for ${(m.heartbeat_age_ms / 1000).toFixed(0)} s` : m.state}</span>
       </header>
       <p>
-        {isApi(m) ? 'answers HTTP' : up ? `${m.active_customers ?? '…'} customers in memory` : (m.ended_why ?? 'ended')} <small>generation {m.generation}</small>
+        {isApi(m) ? 'answers HTTP' : up ? inMemory(m.active_customers) : (m.ended_why ?? 'ended')} <small class="generation">generation {m.generation}</small>
       </p>
       {owns && <p class="owns">owns {owns}</p>}
       <div class="row signals">

@@ -24,10 +24,10 @@ export const people: Person[] = [
 /** Things customers ask; each has an answer in the knowledge base. */
 export const questions = [
   'How do I reset my password?',
-  'How can I invite my team mates?',
-  'How do I export my data?',
+  'How can I invite people to my team?',
+  'How do I export my boards?',
   'How do I turn on two-factor authentication?',
-  'Where can I change the language?',
+  'How do I connect Slack?',
 ]
 
 /** The person's first name. */

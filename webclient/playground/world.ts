@@ -8,6 +8,8 @@ export interface World {
   /** Why nothing could be read just now; empty when it could. */
   away: string
   members: Member[]
+  /** Names by system id, of those who ended as well. */
+  names: Record<string, string>
   sent: Sent[]
   customer?: Customer | undefined
   messages: Message[]
@@ -15,7 +17,7 @@ export interface World {
   ownership: Ownership[]
 }
 
-export const nothing: World = { away: '', members: [], sent: [], messages: [], turns: [], ownership: [] }
+export const nothing: World = { away: '', members: [], names: {}, sent: [], messages: [], turns: [], ownership: [] }
 
 /** What is being looked at. */
 export interface Focus {
@@ -34,6 +36,7 @@ const resting = 1_000
 export class Watch {
   private world = nothing
   private known: Line | undefined
+  private stale = 0 // when what the actor says of itself is asked again
   private wake: () => void = () => undefined
 
   constructor(
@@ -77,16 +80,17 @@ export class Watch {
     const focus = this.focus
     try {
       const [members, sent, line] = await Promise.all([this.api.members(), this.api.sent(this.world.sent.at(-1)?.n ?? 0), find(this.api, focus)])
-      let next: World = { ...this.world, away: '', members: latest(members), sent: [...this.world.sent, ...sent] }
+      let next: World = { ...this.world, away: '', members: latest(members), names: { ...this.world.names, ...naming(members) }, sent: [...this.world.sent, ...sent] }
       if (!line) {
         next = { ...next, customer: undefined, messages: [], turns: [], ownership: [] }
-      } else if (line.id !== next.customer?.id || line.version !== this.known?.version || line.epoch !== this.known.epoch || line.owner !== this.known.owner) {
+      } else if (line.id !== next.customer?.id || line.version !== this.known?.version || line.epoch !== this.known.epoch || line.owner !== this.known.owner || performance.now() > this.stale) {
         const [customer, messages, turns, ownership] = await Promise.all([
           this.api.customer(line.id),
           this.api.messages(line.id),
           this.api.turns(line.id),
           this.api.ownership(line.id),
         ])
+        this.stale = performance.now() + 3_000
         next = { ...next, customer, messages, turns, ownership }
       }
       if (focus !== this.focus) return // somebody looks elsewhere by now
@@ -103,6 +107,8 @@ export class Watch {
 export function find(api: Api, { person, channel }: Focus): Promise<Line | undefined> {
   return api.customerAt(channel === 'whatsapp' ? { phone: person.phone } : { email: person.email })
 }
+
+const naming = (members: Member[]) => Object.fromEntries(members.map((m) => [m.system_id, m.name]))
 
 /** The latest generation of each name, workers first. */
 function latest(members: Member[]): Member[] {
