@@ -76,7 +76,7 @@ func (f *form) confirm(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case errors.Is(err, support.ErrNotFound), errors.Is(err, support.ErrStale), errors.Is(err, support.ErrMalformed):
 		return wrongCode
-	case errors.Is(err, support.ErrConflict):
+	case errors.Is(err, support.ErrTooMany), errors.Is(err, support.ErrConflict):
 		return problem{status: http.StatusTooManyRequests, detail: "too many wrong codes; ask for a new one", retry: time.Minute}
 	case err != nil:
 		return fmt.Errorf("confirm the address of ticket %s: %w", a.ticket, err)

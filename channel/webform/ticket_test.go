@@ -190,7 +190,7 @@ func TestACodeProvesTheAddress(t *testing.T) {
 	}
 	require.Equal(t, http.StatusBadRequest, confirm(`code=123456`).status)
 	require.Equal(t, http.StatusRequestEntityTooLarge, confirm(strings.Repeat(" ", 1025)).status)
-	for err, want := range map[error]int{support.ErrStale: 422, support.ErrNotFound: 422, support.ErrConflict: 429, support.ErrRetry: 503, errors.New("bug"): 500} {
+	for err, want := range map[error]int{support.ErrStale: 422, support.ErrNotFound: 422, support.ErrConflict: 429, support.ErrTooMany: 429, support.ErrRetry: 503, errors.New("bug"): 500} {
 		w.proved = fmt.Errorf("confirm: %w", err)
 		a := confirm(`{"code":"123456"}`)
 		require.Equal(t, want, a.status, err)

@@ -69,7 +69,8 @@ type Prover interface {
 	// Begin has a code mailed to the address of a ticket, where that may be done.
 	Begin(ctx context.Context, ticket string) error
 	// Confirm takes the code. support.ErrNotFound and ErrStale say that it is
-	// wrong, used or too old, ErrConflict that there were too many tries.
+	// wrong, used or too old, ErrTooMany and ErrConflict that there were too many
+	// tries.
 	Confirm(ctx context.Context, ticket, code string) (support.Proof, error)
 }
 

@@ -22,7 +22,7 @@ import (
 
 // Prover knows what tokens are worth. Its errors are support.ErrNotFound for a
 // token that never was, and ErrStale, ErrConflict or ErrTooLate for one that is
-// used, too old or of no use any more.
+// used, too old or of no use any more, ErrTooMany for one that is used too often.
 type Prover interface {
 	// ConfirmToken proves the address that the token was mailed to. Once.
 	ConfirmToken(ctx context.Context, token string) (support.Proof, error)
@@ -106,7 +106,7 @@ func (p *pages) handle(mux *http.ServeMux, path string, ask page, do func(ctx co
 }
 
 // tokenForm is what a token can look like at all.
-var tokenForm = regexp.MustCompile(`^[0-9A-Za-z._~-]{8,256}$`)
+var tokenForm = regexp.MustCompile(`^[!-~]{8,512}$`)
 
 // press does what a page's button says. Every token that leads nowhere gets the
 // same page. Other sites may post too: nothing but the token gives any power, and
@@ -136,6 +136,9 @@ func (p *pages) press(w http.ResponseWriter, r *http.Request, do func(ctx contex
 		show(w, http.StatusNotFound, noLink)
 	case errors.Is(err, support.ErrStale), errors.Is(err, support.ErrConflict), errors.Is(err, support.ErrTooLate):
 		show(w, http.StatusGone, noLink)
+	case errors.Is(err, support.ErrTooMany):
+		w.Header().Set("Retry-After", "60")
+		show(w, http.StatusTooManyRequests, tooMany)
 	case errors.Is(err, support.ErrUnavailable), errors.Is(err, support.ErrRetry), errors.Is(err, context.DeadlineExceeded):
 		p.Log.Warn("a proof has to wait", zap.Error(err))
 		w.Header().Set("Retry-After", "5")

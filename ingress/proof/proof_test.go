@@ -150,7 +150,7 @@ func TestEveryTokenThatLeadsNowhereGetsTheSamePage(t *testing.T) {
 	s := serve(t, p)
 	for _, path := range paths {
 		seen := map[string]bool{}
-		for _, token := range []string{"wrong-token", "", "short", strings.Repeat("a", 257), "%3Cscript%3E", strings.Repeat("a", 5000)} {
+		for _, token := range []string{"wrong-token", "", "short", strings.Repeat("a", 513), "with+a+blank", "%3Cscript%3E", strings.Repeat("a", 5000)} {
 			status, _, body := send(t, "POST", s.URL+path, token)
 			require.Equal(t, http.StatusNotFound, status, "%s %.20s", path, token)
 			seen[body] = true
@@ -162,11 +162,11 @@ func TestEveryTokenThatLeadsNowhereGetsTheSamePage(t *testing.T) {
 			seen[body] = true
 		}
 		require.Len(t, seen, 1, path)
-		for err, want := range map[error]int{support.ErrUnavailable: 503, support.ErrRetry: 503, errors.New("secret"): 500} {
+		for err, want := range map[error]int{support.ErrUnavailable: 503, support.ErrRetry: 503, support.ErrTooMany: 429, errors.New("secret"): 500} {
 			p.err = err
 			status, h, body := send(t, "POST", s.URL+path, "good-token")
 			require.Equal(t, want, status)
-			require.Equal(t, want == 503, h.Get("Retry-After") != "")
+			require.Equal(t, want != 500, h.Get("Retry-After") != "")
 			require.NotContains(t, body, "secret")
 		}
 		p.err = nil
