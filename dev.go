@@ -30,6 +30,11 @@ const (
 	devTwilioSID    = "AC00000000000000000000000000000000"
 	devNumber       = "whatsapp:+14155238886"
 	devMailbox      = "support@fte.test"
+	devAudience     = "fte-dev"
+	devPushEmail    = "gmail-push@fte.test"
+	devSubscription = "projects/fte/subscriptions/mail"
+	devTopic        = "projects/fte/topics/mail"
+	devSite         = "dev"
 	devCluster      = "dev"
 	databaseName    = "fte"
 	drainWithin     = 25 * time.Second
@@ -394,6 +399,15 @@ func (d *dev) settings() []string {
 	}
 	if os.Getenv("TWILIO_ACCOUNT_SID") == "" {
 		set = append(set, "TWILIO_ACCOUNT_SID="+devTwilioSID, "TWILIO_AUTH_TOKEN="+d.twilio, "TWILIO_WHATSAPP_NUMBER="+devNumber, "TWILIO_BASE_URL=http://"+d.sim)
+	}
+	if os.Getenv("GMAIL_MAILBOX") == "" {
+		sim := "http://" + d.sim
+		set = append(set, "GMAIL_MAILBOX="+devMailbox, "GMAIL_BASE_URL="+sim, "GMAIL_TOKEN_URL="+sim+"/token", "GMAIL_CERTS_URL="+sim+"/certs",
+			"GMAIL_CLIENT_ID=simulated", "GMAIL_CLIENT_SECRET=simulated", "GMAIL_REFRESH_TOKEN=simulated",
+			"GMAIL_PUBSUB_TOPIC="+devTopic, "GMAIL_PUSH_SUBSCRIPTION="+devSubscription, "GMAIL_PUSH_AUDIENCE="+devAudience, "GMAIL_PUSH_EMAIL="+devPushEmail)
+	}
+	if os.Getenv("FTE_SITES") == "" {
+		set = append(set, "FTE_SITES="+devSite+"@"+loopback)
 	}
 	switch d.model {
 	case "sim":

@@ -303,7 +303,7 @@ func (d *dev) describe(ctx context.Context, members *persistence.Members) (devJS
 	parent := ctx
 	ctx, cancel := context.WithTimeout(parent, 2*time.Second)
 	defer cancel()
-	j := devJSON{HTTP: "http://" + d.http, Sim: "http://" + d.sim, DatabaseURL: d.database, Kafka: d.kafka.KafkaBrokers, OperatorToken: d.token, SiteKey: "dev",
+	j := devJSON{HTTP: "http://" + d.http, Sim: "http://" + d.sim, DatabaseURL: d.database, Kafka: d.kafka.KafkaBrokers, OperatorToken: d.token, SiteKey: devSite,
 		Mailbox: devMailbox, WhatsAppNumber: devNumber, SupervisorPID: os.Getpid(), Ready: true}
 	if _, rows, err := members.List(ctx, devCluster, recentlyEnded); err == nil {
 		d.known = rows

@@ -66,8 +66,14 @@ func (n *node) openActors(context.Context) (err error) {
 		return err
 	}
 	if n.cfg.has("outbox") {
+		senders := map[support.Channel]outbox.Sender{support.WhatsApp: n.sender}
+		if n.gmail != nil {
+			if senders[support.Email], err = n.newMailSender(rows); err != nil {
+				return err
+			}
+		}
 		n.outbox, err = outbox.New(outbox.Config{
-			Store: rows, Senders: map[support.Channel]outbox.Sender{support.WhatsApp: n.sender}, Worker: n.member.ID(), Units: agent.Units,
+			Store: rows, Senders: senders, Worker: n.member.ID(), Units: agent.Units,
 			LeaseOK: func() bool { return n.member.LeaseLeft() > 0 }, TimeScale: n.cfg.TimeScale, Log: n.log, Registerer: n.metrics,
 		})
 		if err != nil {
@@ -81,7 +87,7 @@ func (n *node) openActors(context.Context) (err error) {
 	if !n.cfg.has("actors") {
 		return nil
 	}
-	if err := n.openNumbers(); err != nil {
+	if err := n.openAccounts(rows); err != nil {
 		return err
 	}
 	if n.agent, err = n.newAgent(); err != nil {
@@ -90,7 +96,8 @@ func (n *node) openActors(context.Context) (err error) {
 	n.sweeper = customer.NewSweeper(customer.SweeperConfig{Wakes: n.wakes, Waker: n.client, Logger: n.log.Named("sweeper"), Register: n.metrics})
 	actors, err := customer.New(customer.Config{
 		Store: kicking{n.customers, n.outbox, n.relay},
-		Agent: n.agent, Voice: n.agent.Voice, Waker: n.client, Logger: n.log.Named("customer"), Registerer: n.metrics,
+		Agent: n.agent, Voice: n.agent.Voice, Waker: n.client, AgentOn: n.switches.On, Identity: n.customers, Peers: n.client, Pages: n.pages(),
+		Acknowledge: agent.Acknowledge, Rates: n.cfg.RateLimits == "on", Logger: n.log.Named("customer"), Registerer: n.metrics,
 	})
 	if err != nil {
 		return err
@@ -131,9 +138,9 @@ func (n *node) newAgent() (*agent.Agent, error) {
 	})
 }
 
-// openNumbers makes the owner of our number, which reconciles it with Twilio's
-// list of what came in.
-func (n *node) openNumbers() (err error) {
+// openAccounts makes the owners of our number and our mailbox, which reconcile
+// them with what the vendors list.
+func (n *node) openAccounts(rows *persistence.Outbox) (err error) {
 	n.numbers, err = mailbox.NewNumbers(mailbox.NumberConfig{
 		Accounts: persistence.NewAccounts(n.pool), Publisher: n.publisher, Listers: map[string]mailbox.Lister{n.cfg.TwilioNumber: n.sender},
 		Scale: n.cfg.TimeScale, Logger: n.log.Named("number"), Registerer: n.metrics,
@@ -141,8 +148,13 @@ func (n *node) openNumbers() (err error) {
 	if err != nil {
 		return err
 	}
-	n.keeper, err = mailbox.NewKeeper(mailbox.KeeperConfig{
-		Requester: n.member, Targets: []mailbox.Target{{Kind: mailbox.KindNumber, ID: n.cfg.TwilioNumber}}, Scale: n.cfg.TimeScale, Logger: n.log.Named("number"),
-	})
+	targets := []mailbox.Target{{Kind: mailbox.KindNumber, ID: n.cfg.TwilioNumber}}
+	if n.gmail != nil {
+		if err := n.openMailboxes(rows); err != nil {
+			return err
+		}
+		targets = append(targets, mailbox.Target{Kind: mailbox.KindMailbox, ID: n.gmail.Mailbox()})
+	}
+	n.keeper, err = mailbox.NewKeeper(mailbox.KeeperConfig{Requester: n.member, Targets: targets, Scale: n.cfg.TimeScale, Logger: n.log.Named("keeper")})
 	return err
 }

@@ -21,6 +21,7 @@ import (
 	"fte/actors/customer"
 	"fte/actors/mailbox"
 	"fte/agent"
+	"fte/channel/email"
 	"fte/channel/outbox"
 	"fte/channel/whatsapp"
 	"fte/cluster"
@@ -89,15 +90,19 @@ type node struct {
 	relay       *kafka.Relay       // role outbox
 	tail        *kafka.Tail        // roles webhook and console
 	activations *customer.Actors   // role actors
+	gmail       *email.Client      // nil without a mailbox
 	numbers     *mailbox.Numbers   // role actors
+	mailboxes   *mailbox.Mailboxes // role actors; nil without a mailbox
 	keeper      *mailbox.Keeper    // role actors
-	drainNow    chan struct{}      // an operator asked this member to drain
+	switches    *persistence.Switches
+	closing     chan struct{} // closed when streams are to end
+	drainNow    chan struct{} // an operator asked this member to drain
 }
 
 func newNode(ctx context.Context, cfg Config, log *zap.Logger) (*node, error) {
-	n := &node{cfg: cfg, log: log, metrics: prometheus.NewRegistry(), drainNow: make(chan struct{}, 1)}
+	n := &node{cfg: cfg, log: log, metrics: prometheus.NewRegistry(), drainNow: make(chan struct{}, 1), closing: make(chan struct{})}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	steps := []func(context.Context) error{n.openStores, n.openKafka, n.openCluster, n.openActors}
+	steps := []func(context.Context) error{n.openStores, n.openKafka, n.openCluster, n.openMail, n.openActors}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			n.close()
@@ -143,6 +148,7 @@ func (n *node) openStores(ctx context.Context) (err error) {
 	}
 	n.wakes = persistence.NewWakes(n.pool)
 	n.customers = persistence.NewCustomers(n.pool, n.keys, n.log)
+	n.switches = persistence.NewSwitches(n.pool, n.log)
 	return nil
 }
 
@@ -203,6 +209,9 @@ func (n *node) openCluster(context.Context) error {
 		c.Kinds = []cluster.Kind{
 			{Name: customer.Kind, New: func(id string, self cluster.Handle) (cluster.Grain, error) { return n.activations.Activate(id, self) }},
 			{Name: mailbox.KindNumber, New: func(id string, self cluster.Handle) (cluster.Grain, error) { return n.numbers.Activate(id, self) }},
+		}
+		if n.cfg.mails() {
+			c.Kinds = append(c.Kinds, cluster.Kind{Name: mailbox.KindMailbox, New: func(id string, self cluster.Handle) (cluster.Grain, error) { return n.mailboxes.Activate(id, self) }})
 		}
 	}
 	if n.member, err = cluster.New(c); err != nil {
@@ -280,6 +289,7 @@ func (n *node) run(ctx context.Context) error {
 			return nil
 		})
 	}
+	start(&backs, back, "switches", n.switches.Run)
 	if n.outbox != nil {
 		start(&backs, back, "outbox", n.outbox.Run)
 		start(&backs, back, "relay", n.relay.Run)
@@ -287,14 +297,14 @@ func (n *node) run(ctx context.Context) error {
 	if n.sweeper != nil {
 		start(&backs, back, "sweeper", n.sweeper.Run)
 		start(&backs, back, "audit of wakes", n.auditWakes)
-		start(&fronts, front, "keeper of numbers", n.keeper.Run)
+		start(&fronts, front, "keeper of accounts", n.keeper.Run)
 	}
 	var consumer *kafka.Consumer
 	letters := persistence.NewDeadLetters(n.pool)
 	if n.cfg.has("intake") {
 		var err error
 		consumer, err = kafka.NewConsumer(kafka.ConsumerConfig{
-			Servers: n.servers, Instance: instance(self), Channels: []support.Channel{support.WhatsApp},
+			Servers: n.servers, Instance: instance(self), Channels: support.Channels,
 			Router: ingress.NewRouter(persistence.NewDirectory(n.pool, n.keys, n.log.Named("directory")), delivering{n.client}),
 			Sealer: n.keys, Letters: letters, Publisher: n.publisher, Log: n.log.Named("intake"), Registerer: n.metrics,
 		})
@@ -325,6 +335,7 @@ func (n *node) run(ctx context.Context) error {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.DrainTimeout+10*time.Second)
 	defer cancel()
 	errs := []error{cause, n.member.Drain(end)}
+	close(n.closing)
 	stopFront()
 	fronts.Wait()
 	errs = append(errs, n.member.Release(end))

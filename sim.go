@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"fte/agent/openai/openaitest"
+	"fte/channel/email/gmailtest"
 	"fte/channel/simctl"
 	"fte/channel/whatsapp/twiliotest"
 	"fte/ingress/kafka/kafkatest"
@@ -23,8 +24,8 @@ import (
 // (channels.md TW-04); the fragment configures it and is not signed.
 const webhookRetries = "#ct=2000&rt=3500&rc=3&rp=all"
 
-// runSim serves the simulated vendors over HTTP: Twilio under /2010-04-01/, the
-// model server under /v1/, their control under /_ctl/.
+// runSim serves the simulated vendors over HTTP: Twilio under /2010-04-01/, Gmail
+// under /gmail/, the model server under /v1/, their control under /_ctl/.
 func runSim(ctx context.Context, args []string, _ io.Writer) error {
 	followSupervisor()
 	f := flags("sim")
@@ -75,6 +76,15 @@ func newSim(dir string, log *zap.Logger) (http.Handler, func(), error) {
 		ctl.Close()
 		return nil, nil, err
 	}
+	gmail, err := gmailtest.New(gmailtest.Config{
+		Dir: dir, Control: ctl, Mailbox: get("GMAIL_MAILBOX", devMailbox), PushURL: public + "/webhooks/gmail", Audience: get("GMAIL_PUSH_AUDIENCE", devAudience),
+		PushEmail: get("GMAIL_PUSH_EMAIL", devPushEmail), Subscription: get("GMAIL_PUSH_SUBSCRIPTION", devSubscription), TimeScale: scale, Log: log,
+	})
+	if err != nil {
+		twilio.Close()
+		ctl.Close()
+		return nil, nil, err
+	}
 	model := openaitest.New()
 	ctl.OnReset(model.Reset)
 	mux := http.NewServeMux()
@@ -83,8 +93,11 @@ func newSim(dir string, log *zap.Logger) (http.Handler, func(), error) {
 	mux.Handle("/_media/", twilio)
 	mux.Handle("/_ctl/model/", model.Control())
 	mux.Handle("/2010-04-01/", twilio) // intercepts its own faults
+	for _, path := range []string{"/_ctl/gmail/", "/gmail/", "/upload/gmail/", "/token", "/certs"} {
+		mux.Handle(path, gmail)
+	}
 	mux.Handle("/v1/", ctl.Faults.Intercept("openai", model.Handler()))
-	return mux, func() { twilio.Close(); ctl.Close() }, nil
+	return mux, func() { gmail.Close(); twilio.Close(); ctl.Close() }, nil
 }
 
 // runBroker serves the embedded Kafka-protocol broker.
