@@ -179,6 +179,9 @@ func (c *content) add(lines []line) {
 		c.lines = append(c.lines, line{})
 	}
 	c.lines = append(c.lines, lines...)
+	if len(c.lines) > maxLines {
+		c.lines, c.cut = c.lines[:maxLines], true
+	}
 }
 
 // text decodes a text part into lines.

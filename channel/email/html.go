@@ -48,7 +48,11 @@ func renderHTML(source string) []line {
 	r.stack = []frame{{fg: "black", bg: "white"}}
 	z := html.NewTokenizer(strings.NewReader(source))
 	for {
-		switch z.Next() {
+		next := z.Next()
+		if len(r.lines) > maxLines {
+			return r.lines
+		}
+		switch next {
 		case html.ErrorToken:
 			r.newline()
 			return r.lines

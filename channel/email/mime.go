@@ -17,6 +17,7 @@ const (
 	maxParts   = 200       // of the tree
 	maxHeaders = 256 << 10 // bytes of all parts' headers together
 	maxText    = 1 << 20   // bytes of decoded text
+	maxLines   = 20_000    // of text: what takes long to read is made of short lines
 )
 
 // ParseMIME reads a raw RFC 5322 mail (an .eml, or one of an mbox) in one pass
@@ -56,7 +57,7 @@ func ParseMIME(raw []byte) (Source, error) {
 type walker struct {
 	raw         []byte
 	pos         int
-	boundaries  []string // of the open multiparts, outermost first
+	boundaries  [][]byte // of the open multiparts, outermost first
 	parts       int
 	headerBytes int
 	beyond      string
@@ -96,7 +97,11 @@ func (w *walker) entity(header []Field, fallback string, depth int) (Part, endin
 			}
 			w.pos = start
 		}
-		p.Type = "text/plain" // no boundary is ever met: what stands there is all there is
+		// No boundary is ever met: what stands there is all there is.
+		body, end := w.body()
+		body = transferDecode(body, p.value("Content-Transfer-Encoding"))
+		p.Parts = []Part{{Type: "text/plain", Body: body, Size: int64(len(body))}}
+		return p, end
 	}
 	body, end := w.body()
 	p.Body = transferDecode(body, p.value("Content-Transfer-Encoding"))
@@ -108,7 +113,7 @@ func (w *walker) entity(header []Field, fallback string, depth int) (Part, endin
 // not occur before the multipart ends.
 func (w *walker) children(p *Part, boundary string, depth int) (ending, bool) {
 	own := len(w.boundaries)
-	w.boundaries = append(w.boundaries, boundary)
+	w.boundaries = append(w.boundaries, []byte(boundary))
 	defer func() { w.boundaries = w.boundaries[:own] }()
 	fallback := "text/plain"
 	if p.Type == "multipart/digest" {
@@ -170,13 +175,13 @@ func (w *walker) ends(line []byte) (ending, bool) {
 	if len(line) > 300 {
 		return ending{}, false
 	}
-	rest := strings.TrimRight(string(line[2:]), " \t\r")
+	rest := bytes.TrimRight(line[2:], " \t\r")
 	for i := len(w.boundaries) - 1; i >= 0; i-- {
-		switch tail, ok := strings.CutPrefix(rest, w.boundaries[i]); {
+		switch tail, ok := bytes.CutPrefix(rest, w.boundaries[i]); {
 		case !ok:
-		case tail == "":
+		case len(tail) == 0:
 			return ending{level: i}, true
-		case tail == "--":
+		case string(tail) == "--":
 			return ending{level: i, closing: true}, true
 		}
 	}

@@ -206,21 +206,21 @@ var (
 
 // attributes judges one joined line.
 func attributes(s string) (ok, strong bool) {
-	if len(s) > 500 {
+	if len(s) < 6 || len(s) > 500 {
 		return false, false
 	}
-	date, clock, addr := dateOf.MatchString(s), timeOf.MatchString(s), addrOf.MatchString(s)
+	addressed := strings.Contains(s, "@") && addrEnds.MatchString(s)
 	if !wrote.MatchString(s) { // languages that use no verb: "2026年11月2日(月) 10:00 Name <a@b>:"
-		strong = date && clock && addrEnds.MatchString(s)
+		strong = addressed && dateOf.MatchString(s) && timeOf.MatchString(s)
 		return strong, strong
 	}
-	return true, date && (clock || addr) || addr && addrEnds.MatchString(s)
+	return true, addressed || dateOf.MatchString(s) && (timeOf.MatchString(s) || addrOf.MatchString(s))
 }
 
 // headerBlock matches the header of a mail written out in its body, from line i
 // on: who it is from, its subject, and its date or recipient.
 func headerBlock(matched []string, i int) int {
-	if labelOf(matched[i]) != "from" {
+	if labelOf(matched[i]) != "from" || i+1 < len(matched) && matched[i+1] != "" && labelOf(matched[i+1]) == "from" {
 		return 0
 	}
 	seen := map[string]bool{}

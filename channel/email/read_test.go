@@ -40,3 +40,17 @@ func TestFixtures(t *testing.T) {
 		})
 	}
 }
+
+// fixtures are the mails of testdata/read.
+func fixtures(t testing.TB) [][]byte {
+	files, err := filepath.Glob("testdata/read/*.txt")
+	require.NoError(t, err)
+	var mails [][]byte
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		require.NoError(t, err)
+		raw, _, _ := bytes.Cut(b, []byte("\n=====\n"))
+		mails = append(mails, raw)
+	}
+	return mails
+}

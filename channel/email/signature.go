@@ -5,6 +5,9 @@ import "strings"
 // longSignature is the most lines that still pass for a signature behind "-- ".
 const longSignature = 25
 
+// edge is how many lines from the end of a run are looked at for a phone's line.
+const edge = 30
+
 // markSignatures marks the signature of every run of the sender's lines: from
 // "-- " on (RFC 3676 §4.3), from "--" alone within the last eight lines, what
 // the client itself marked, and the lines phones add.
@@ -27,7 +30,7 @@ func markSignature(lines []line, matched []string, kinds []int) {
 				kinds[i-1] = isDelimiter
 			}
 		}
-		if isPhoneLine(matched[i]) {
+		if (i < 5 || i >= len(lines)-edge) && isPhoneLine(matched[i]) {
 			kinds[i] = isSignature
 		}
 		if l.sig && isDashes(matched[i]) {
