@@ -44,7 +44,7 @@ var joined = strings.NewReplacer(
 	"log in", "login", "logging in", "login", "logged in", "login", "log into", "login", "sign in", "login", "signing in", "login", "sign into", "login", "signed in", "login", "get into my account", "login account", "access my account", "login account",
 	"two-factor", "twofactor", "two factor", "twofactor", "2-factor", "twofactor", "2fa", "twofactor", "two-step", "twofactor", "2-step", "twofactor", "multi-factor", "twofactor", "mfa", "twofactor", "authenticator", "twofactor",
 	"single sign-on", "sso", "single sign on", "sso", "web hook", "webhook", "api key", "apikey", "api token", "apikey", "access token", "apikey",
-	"time zone", "timezone", "time-zone", "timezone", "e-mail", "email", "push notification", "notification", "cancel my account", "close account", "set up", "setup", "hi team", "hi", "hello team", "hello", "dear team", "dear", "support team", "support", "your team", "your", "spread sheet", "spreadsheet",
+	"time zone", "timezone", "time-zone", "timezone", "e-mail", "email", "push notification", "notification", "cancel my account", "close account", "set up", "setup", "getting started", "begin", "get started", "begin", "get back in", "login", "get it back", "restore", "get them back", "restore", "have it back", "restore", "hi team", "hi", "hello team", "hello", "dear team", "dear", "support team", "support", "your team", "your", "spread sheet", "spreadsheet",
 )
 
 // same maps stems to the one that stands for them: words customers use for what
@@ -57,7 +57,7 @@ var same = func() map[string]string {
 		"invoice": "receipt bill billing", "notification": "alert notify reminder remind", "mobile": "iphone android phone smartphone ipad tablet",
 		"role": "permission privilege admin administrator", "automation": "automate automatic automatically", "status": "outage unavailable",
 		"sso": "saml okta azure", "guest": "external outside", "restore": "undelete recover", "invite": "join invitation", "dark": "theme",
-		"email": "mail", "begin": "start started", "refuse": "accept accepted reject decline declined", "slow": "lag laggy sluggish", "load": "open opening", "card": "task", "csv": "spreadsheet excel",
+		"email": "mail", "refuse": "accept accepted reject decline declined", "slow": "lag laggy sluggish", "load": "open opening", "card": "task", "csv": "spreadsheet excel",
 	} {
 		for _, w := range strings.Fields(synonyms) {
 			m[stem(w)] = stem(word)
@@ -105,7 +105,7 @@ func undouble(w string) string {
 var filler = func() map[string]bool {
 	m := map[string]bool{}
 	for _, w := range strings.Fields(`a an and are as at be been being but by can cannot cant could did do does doesnt dont for from get gets getting got had has have hello hey hi help how i id if im in into is isnt it its ive just know let like ll may me might my need no not of on or our out please pls plz possible so some somehow still tell thank thanks that the their them then there these they thing things this those to too try trying tried us use using used ve very want wants was way we well were what whats when where which who why will with without work working works would you your yours
-		able about also any anyone been before cool dear am want wanted wondering wonder question quick ok okay really right now one two make sure different new find look looking see show shows go going good much many more most everything something anything nothing fieldnote support regards greetings morning afternoon evening best kind yes say says said keep keeps every whole today long last here again behind now monday tuesday wednesday thursday friday saturday sunday`) {
+		able about also any anyone been before cool dear am want wanted wondering wonder question quick ok okay really right now one two make sure different new find look looking see show shows go going good much many more most everything something anything nothing fieldnote support regards greetings morning afternoon evening best kind yes say says said keep keeps every whole today long last here again behind now monday tuesday wednesday thursday friday saturday sunday super extremely totally pretty quite should three`) {
 		m[w] = true
 	}
 	return m

@@ -4,6 +4,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,7 +23,7 @@ func (Model) Name() string { return "local" }
 
 var (
 	greeting  = regexp.MustCompile(`(?i)^\W*(hi|hello|hey|good (morning|afternoon|evening)|hola|bonjour|hallo|ciao|ol[aá]|salut|guten (tag|morgen)|merhaba|cześć|dzień dobry|你好|こんにちは|नमस्ते|مرحبا)( there| team| all| support| everyone)?\W*$`)
-	thanks    = regexp.MustCompile(`(?i)^\W*((ok|okay|great|perfect|super|cool|awesome|nice|yes|it works|that works|works( now)?|solved|got it)\W*)*(thanks?|thank you|thx|ty|many thanks|cheers|danke|merci|gracias|grazie|obrigad[oa]|bedankt|dank je|dziękuję|teşekkürler|谢谢|ありがとう|धन्यवाद|شكرا)( (so much|a lot|very much|you|again|for (your|the) help|that (helped|worked)))*\W*$`)
+	thanks    = regexp.MustCompile(`(?i)^\W*((ok|okay|great|perfect|super|cool|awesome|nice|yes|it works|that works|works( now)?|solved|got it)\W*)*(thanks?|thank you|thx|ty|many thanks|cheers|danke|merci|gracias|grazie|obrigad[oa]|bedankt|dank je|dziękuję|teşekkürler|谢谢|ありがとう|धन्यवाद|شكرا)([ ,!.]+(so much|a lot|very much|you|again|for (your|the) help|that (helped|worked)))*\W*$`)
 	reference = regexp.MustCompile(`(?i)\bT-[0-9A-HJKMNP-TV-Z]{12}\b`)
 	yes       = regexp.MustCompile(`(?i)^\W*(yes|yep|yeah|ja|oui|s[ií]|sim|tak|evet|ok|okay|sure|i have|i did)( i (have|did)| please)?\W*$`)
 	no        = regexp.MustCompile(`(?i)^\W*(no|nope|nein|non|não|nie|hayır|never|not yet|first time|i haven['’]?t|i have not)(\W+(i (have|did)(n['’]?t| not)|it'?s (the|my) first time|(the |my )?first time|never|thanks?|thank you))*\W*$`)
@@ -137,19 +138,34 @@ func answer(req agent.Request, p passage, q string, taken int) string {
 	return text + source
 }
 
-// core is what a longer text comes down to: its first question, else its first
-// sentence, else itself.
+var asking = regexp.MustCompile(`(?i)\b(how|where|what|which|why|when|can i|can we|is it possible)\b`)
+
+// fewWords is how many words a question may have that says nothing without the
+// sentence before it ("What should I do?").
+const fewWords = 5
+
+// core is what a longer text comes down to: its first question, with the sentence
+// before it where it is short, else its first sentence that asks in other ways,
+// else its first sentence.
 func core(q string) string {
-	first := ""
-	for s := range strings.FieldsFuncSeq(q, func(r rune) bool { return strings.ContainsRune(".!\n。！", r) }) {
-		if head, _, asks := strings.Cut(s, "?"); asks {
-			return strings.TrimSpace(head) + "?"
+	first, asked, before := "", "", ""
+	for s := range strings.FieldsFuncSeq(q, func(r rune) bool { return strings.ContainsRune(".!;\n。！", r) }) {
+		head, _, ends := strings.Cut(strings.TrimSpace(s), "?")
+		switch {
+		case ends && len(strings.Fields(head)) <= fewWords && before != "":
+			return before + ". " + head + "?"
+		case ends:
+			return head + "?"
+		case asked == "" && asking.MatchString(head):
+			asked = head
+		case first == "":
+			first = head
 		}
-		if first == "" {
-			first = strings.TrimSpace(s)
+		if head != "" {
+			before = head
 		}
 	}
-	return first
+	return cmp.Or(asked, first)
 }
 
 type passage struct {
