@@ -135,7 +135,7 @@ func (c *channel) send(ctx context.Context, o support.Outbound, began time.Time)
 	}
 	state, failed := c.settle(ctx, o, s)
 	c.report(o, "send", s, state, err, failed)
-	if errors.Is(failed, support.ErrStale) && (err == nil || written(err)) {
+	if errors.Is(failed, support.ErrStale) && (err == nil || written(err)) && c.name != support.Email { // a mail's draft is consumed by its send
 		// Another dispatcher had the reply when this request reached the vendor: the
 		// window in which Twilio, which takes no key, may have been told twice.
 		c.metrics.doubleRisk.WithLabelValues(string(c.name)).Inc()
