@@ -27,7 +27,7 @@ func (oneCustomer) CustomerAt(context.Context, support.Level, ...support.Address
 func TestMessagesWaitWhileNoWorkerIsActive(t *testing.T) {
 	route := func(last error) error {
 		late := fmt.Errorf("request: %w; last: %w", context.DeadlineExceeded, last)
-		return ingress.NewRouter(oneCustomer{}, delivering{customer.NewClient(requests{late})}).Route(t.Context(), support.Inbound{
+		return ingress.NewRouter(oneCustomer{}, delivering{Client: customer.NewClient(requests{late})}).Route(t.Context(), support.Inbound{
 			Channel: support.WhatsApp, ExternalID: "SM1", From: []support.Address{{Kind: support.KindPhone, Value: "+15550100"}}})
 	}
 	require.ErrorIs(t, route(cluster.ErrNoOwner), support.ErrUnavailable, "else each customer's messages are parked after 30 seconds")

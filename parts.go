@@ -23,13 +23,29 @@ import (
 // This file puts together what a member with actors or the outbox runs.
 
 // delivering says of a cluster without workers that it is away: consumption pauses
-// then, instead of parking each customer's messages.
-type delivering struct{ *customer.Client }
+// then, instead of parking each customer's messages. What was sent with a message
+// becomes its customer's.
+type delivering struct {
+	*customer.Client
+	blobs *persistence.Blobs
+}
 
 func (d delivering) Deliver(ctx context.Context, id support.CustomerID, in support.Inbound) (support.CustomerID, int64, error) {
 	owner, seq, err := d.Client.Deliver(ctx, id, in)
 	if errors.Is(err, cluster.ErrNoOwner) {
 		err = fmt.Errorf("%w: %w", support.ErrUnavailable, err)
+	}
+	if err != nil {
+		return owner, seq, err
+	}
+	var files []string
+	for _, m := range in.Envelope.Media {
+		if m.Blob != "" {
+			files = append(files, m.Blob)
+		}
+	}
+	if len(files) > 0 { // they lay there before anybody knew whose they are
+		err = d.blobs.Own(ctx, owner, files...)
 	}
 	return owner, seq, err
 }

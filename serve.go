@@ -305,7 +305,7 @@ func (n *node) run(ctx context.Context) error {
 		var err error
 		consumer, err = kafka.NewConsumer(kafka.ConsumerConfig{
 			Servers: n.servers, Instance: instance(self), Channels: support.Channels,
-			Router: ingress.NewRouter(persistence.NewDirectory(n.pool, n.keys, n.log.Named("directory")), delivering{n.client}),
+			Router: ingress.NewRouter(persistence.NewDirectory(n.pool, n.keys, n.log.Named("directory")), delivering{n.client, persistence.NewBlobs(n.pool, n.keys)}),
 			Sealer: n.keys, Letters: letters, Publisher: n.publisher, Log: n.log.Named("intake"), Registerer: n.metrics,
 		})
 		if err != nil {
