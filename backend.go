@@ -20,7 +20,7 @@ import (
 // backend is what the operator API is about: reads from Postgres, commands to
 // customers' actors, and the membership.
 type backend struct {
-	node     *cluster.Node
+	node     peers
 	leases   membership
 	cluster  string
 	reads    *persistence.Reads
@@ -31,6 +31,18 @@ type backend struct {
 	units    func(support.Channel, string) int
 	email    func(string) (string, error) // canonical form of an address; nil: lower case
 	phone    func(string) (string, error) // of a number; nil: E.164
+}
+
+// peers is the membership as this process sees it, and what an operator may do
+// to a member. *cluster.Node is it.
+type peers interface {
+	View() *cluster.View
+	Statuses() []cluster.Status
+	DrainMember(ctx context.Context, id string) error
+	CordonMember(ctx context.Context, id string, cordoned bool) error
+	WeighMember(ctx context.Context, id string, weight float64) error
+	EvictMember(ctx context.Context, id, why string) error
+	Look(ctx context.Context, kind, id string) (owner cluster.Member, depth int, resident bool, err error)
 }
 
 // listing is a list of interfaces.md.
