@@ -51,6 +51,9 @@ func (r *run) answer(text string, incomplete bool) {
 	ch := r.in.Channel
 	var final string
 	for _, c := range r.polite {
+		if len(r.out.Verify) > 0 { // the customer has just said so
+			c.ask = ""
+		}
 		if fr := r.a.frame(r.framing(incomplete, c)); Units(ch, text) <= fr.room(ch) {
 			final, _ = fr.fit(ch, text)
 			break

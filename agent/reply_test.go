@@ -162,8 +162,13 @@ func TestAnAddressThatIsNamedGetsAMail(t *testing.T) {
 		texts[out.Text] = true
 	}
 	require.Len(t, texts, 1, "the same words for every address")
+	in := ask(support.WhatsApp, "my e-mail is ann@customer.example")
+	in.AskEarlier = true
+	out, err := a.Run(t.Context(), in, (&book{}).record)
+	require.NoError(t, err)
+	require.NotContains(t, out.Text, "Have you written", "that is answered already")
 
-	out, err := a.Run(t.Context(), ask(support.WhatsApp, "Yes, my e-mail is ann@customer.example. How do I reset my password?"), (&book{}).record)
+	out, err = a.Run(t.Context(), ask(support.WhatsApp, "Yes, my e-mail is ann@customer.example. How do I reset my password?"), (&book{}).record)
 	require.NoError(t, err)
 	require.Len(t, out.Verify, 1)
 	require.Contains(t, out.Text, "is on its way")
