@@ -57,7 +57,6 @@ type Verify struct {
 // Proving is a mail that asks for a proof.
 type Proving struct {
 	Address     support.Address
-	To          string
 	Code, Token string
 	IDs         [2]string
 	Link        string
@@ -114,7 +113,7 @@ func (v Verify) decide(x *change) {
 // the ticket's page must not see it there, and no prompt either.
 func (x *change) prove(p Proving, ticket string) {
 	t := x.Voice(support.NoticeVerify, support.Fill{Channel: support.Email, Reference: support.TicketReference(ticket), Code: p.Code, Link: p.Link})
-	r := Route{Channel: support.Email, To: p.To, At: x.Now}
+	r := Route{Channel: support.Email, To: p.Address.Value, At: x.Now}
 	if x.Mute || !fits(t, r) {
 		return
 	}
@@ -191,11 +190,7 @@ func (c *core) identify(ctx context.Context, act Act) (Act, error) {
 		if err != nil {
 			return nil, err
 		}
-		to := address.Value
-		if r, ok := c.state.Routes[a.Ticket]; ok && r.To != "" {
-			to = r.To
-		}
-		mail, err := c.proving(ctx, address, to)
+		mail, err := c.proving(ctx, address)
 		if err != nil {
 			return nil, err
 		}
@@ -216,7 +211,7 @@ func (c *core) identify(ctx context.Context, act Act) (Act, error) {
 			return a, nil
 		}
 		for _, address := range a.Outcome.Verify {
-			mail, err := c.proving(ctx, address, address.Value)
+			mail, err := c.proving(ctx, address)
 			if err != nil {
 				return nil, err
 			}
@@ -230,7 +225,7 @@ func (c *core) identify(ctx context.Context, act Act) (Act, error) {
 }
 
 // proving makes a mail that asks for a proof; nil where the address may get none.
-func (c *core) proving(ctx context.Context, a support.Address, to string) (*Proving, error) {
+func (c *core) proving(ctx context.Context, a support.Address) (*Proving, error) {
 	if a.Kind != support.KindEmail || c.cfg.Pages.Verify == nil {
 		return nil, nil
 	}
@@ -239,7 +234,7 @@ func (c *core) proving(ctx context.Context, a support.Address, to string) (*Prov
 	}
 	raw := make([]byte, 32+8)
 	rand.Read(raw) // never fails
-	p := Proving{Address: a, To: to, Token: base64.RawURLEncoding.EncodeToString(raw[:32]), IDs: [2]string{c.cfg.NewID(), c.cfg.NewID()}}
+	p := Proving{Address: a, Token: base64.RawURLEncoding.EncodeToString(raw[:32]), IDs: [2]string{c.cfg.NewID(), c.cfg.NewID()}}
 	p.Code = fmt.Sprintf("%06d", binary.BigEndian.Uint64(raw[32:])%1_000_000)
 	p.Link = c.cfg.Pages.Verify(p.Token)
 	return &p, nil
