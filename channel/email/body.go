@@ -65,6 +65,9 @@ func (c *content) alternative(p *Part) {
 		case part.Type == "text/plain":
 			plain = part
 		case findPart(part, "text/html") != nil, findPart(part, "text/plain") != nil, part.Type == "text/enriched":
+			if rich != nil { // the last one is taken, with the files of the others
+				c.filesOf(rich)
+			}
 			rich = part
 		case part.Type == "text/x-amp-html", part.Type == "text/watch-html":
 		default:
@@ -75,7 +78,7 @@ func (c *content) alternative(p *Part) {
 	if plain != nil {
 		probe.take(plain, true)
 	}
-	if text := strings.TrimSpace(render(probe.lines)); rich == nil || text != "" && !onlySaysHTML(text) {
+	if text := strings.TrimSpace(render(probe.lines)); rich == nil || !isEmpty(text) && !onlySaysHTML(text) {
 		c.cut = c.cut || probe.cut
 		c.unreadable = c.unreadable || probe.unreadable
 		c.add(probe.lines)
@@ -86,7 +89,7 @@ func (c *content) alternative(p *Part) {
 	}
 	had := len(c.lines)
 	c.take(rich, true)
-	if strings.TrimSpace(render(c.lines[had:])) == "" {
+	if isEmpty(render(c.lines[had:])) {
 		c.add(probe.lines)
 	}
 }

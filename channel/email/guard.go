@@ -55,13 +55,13 @@ func guardHeader(root *Part, labels []string, canonical string, own []string) (r
 		return "auto_reply", true
 	case robotSender(canonical):
 		return "robot_sender", false
-	case has("List-Id"):
+	case has("List-Id"), has("List-Post"), has("List-Archive"), has("List-Subscribe"):
 		return "list", false
 	case precedence == "bulk", precedence == "list", precedence == "junk":
 		return "bulk", false
 	case suppressed(suppress):
 		return "auto_response_suppress", false
-	case has("List-Unsubscribe"), has("List-Post"), has("Feedback-ID"):
+	case has("List-Unsubscribe"), has("Feedback-ID"):
 		return "list_header", false
 	}
 	return "", false
@@ -87,5 +87,5 @@ func robotText(subject, visible string, reply bool) bool {
 	}
 	text := strings.Join(strings.Fields(cutRunes(visible, 2000)), " ")
 	return robotOpening.MatchString(cutRunes(text, 300)) && !strings.ContainsAny(text, "?？؟") &&
-		(reply || robotSubject.MatchString(replySubject.ReplaceAllString(subject, "")) || robotSign.MatchString(text))
+		(reply || robotPrefix.MatchString(replySubject.ReplaceAllString(subject, "")) || robotSign.MatchString(text))
 }

@@ -86,6 +86,13 @@ func TestMustNotBeAnswered(t *testing.T) {
 		{"Subject: Automatic reply does not work", Answer, "", false},
 		{"Subject: Re: Automatic reply: Login", Answer, "", false},
 		{"Subject: Away team jerseys", Answer, "", false},
+		{"Subject: Abwesenheitsnotiz lässt sich nicht einstellen", Answer, "", false},
+		{"Subject: 自動返信メールが届きません", Answer, "", false},
+		{"Subject: 自动回复功能坏了", Answer, "", false},
+		{"Subject: [Auto-Reply] Login", Store, "out_of_office", true},
+		{"Subject: Abwesend bis 16.11.", Store, "out_of_office", true},
+		{"Return-Path: <>\nSubject: Automatic reply: Login", Store, "null_return_path", true},
+		{"List-Post: <mailto:x@example.com>", Store, "list", false},
 	} {
 		m := readMail(t, c.header+"\n", "My login fails.\n", ReadConfig{Own: []string{"support+de@fte.test"}})
 		require.Equal(t, c.action, m.Action, c.header)

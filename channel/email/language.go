@@ -25,7 +25,7 @@ var headerLabels = func() map[string]string {
 	return m
 }()
 
-var originalLine = regexp.MustCompile(`(?i)^[-_—=*\s>]{2,}\s*(original[- ]?(message|mail|e-mail|nachricht|bericht)|ursprüngliche (nachricht|e-mail|mail)|originalnachricht|original appointment|message d.origine|message original|message initial|mensaje original|messaggio originale|mensagem original|oorspronkelijk(e)? (bericht|e-mail)|wiadomość oryginalna|oryginalna wiadomość|orijinal (ileti|mesaj|e-posta)|özgün ileti|الرسالة الأصلية|मूल संदेश|元のメッセージ|オリジナルメッセージ|原始邮件|原始郵件|邮件原件|原邮件|ursprungligt meddelande|oprindelig meddelelse|opprinnelig melding|исходное сообщение|reply message|reply to message)\s*[-_—=*]{2,}$`)
+var originalLine = regexp.MustCompile(`(?i)^[-_—=*\s>]{2,}\s*(original[- ]?(message|mail|e-mail|nachricht|bericht)|ursprüngliche (nachricht|e-mail|mail)|originalnachricht|original appointment|message d.origine|message original|message initial|mensaje original|messaggio originale|mensagem original|oorspronkelijk(e)? (bericht|e-mail)|wiadomość oryginalna|oryginalna wiadomość|orijinal (ileti|mesaj|e-posta)|özgün ileti|الرسالة الأصلية|मूल संदेश|元のメッセージ|オリジナルメッセージ|原始邮件|原始郵件|邮件原件|原邮件|ursprungligt meddelande|oprindelig meddelelse|opprinnelig melding|исходное сообщение|reply message|reply to message)\s*[-_—=*]{2,}$|^[-_=*#\s]*.{0,30}\breply above this line\b.{0,20}$`)
 
 var forwardLine = regexp.MustCompile(`(?i)^(>\s?)*([-_—=*]{2,}\s*(forwarded (message|mail|email|by.*)|weitergeleitete (nachricht|mail|e-mail)|message transféré|message réexpédié|courriel transféré|mensaje reenviado|mensaje enviado|messaggio inoltrato|mensagem (encaminhada|reencaminhada)|doorgestuurd bericht|doorgestuurde (mail|e-mail)|przekazana wiadomość|wiadomość przekazana|wiadomość przekazana dalej|yönlendirilmiş (mesaj|ileti)|iletilen (ileti|mesaj)|iletilmiş ileti|رسالة (معاد توجيهها|مُعاد توجيهها|تمت إعادة توجيهها|محولة)|अग्रेषित संदेश|आगे भेजा गया संदेश|転送(された)?メッセージ|转发的?(邮件|信息|消息)|已转发邮件|轉寄(的)?(郵件|訊息)|vidarebefordrat meddelande|videresendt (meddelelse|melding)|пересылаемое сообщение)\s*[-_—=*]{2,}` +
 	`|(begin forwarded message|anfang der weitergeleiteten (nachricht|e-mail)|début du message (réexpédié|transféré)|inicio del mensaje reenviado|inizio messaggio inoltrato|início da mensagem (reenviada|encaminhada)|begin doorgestuurd bericht|początek przekazywanej wiadomości|początek przekazanej wiadomości|(iletilen ileti|yönlendirilen ileti|iletilmiş mesaj) başlangıcı|بداية الرسالة المُ?عاد توجيهها|转发的邮件开始|开始转发的邮件|以下是转发的邮件|下面是被转发的邮件|開始轉寄郵件|以下是轉寄的郵件|転送されたメッセージ|अग्रेषित संदेश प्रारंभ)\s?[:：])$`)
@@ -59,24 +59,27 @@ var (
 	outlookLine = regexp.MustCompile(`(?i)^(get outlook for .+|(holen sie sich|laden sie) outlook für .+|outlook für .+ (beziehen|herunterladen|laden)|(obtenez|télécharger|téléchargez) outlook pour .+|(obtener|obtén|descargar) outlook para .+|(obter|obtenha|baixe) o? ?outlook para .+|(scarica|ottieni) outlook per .+|(download|haal) outlook voor .+|outlook voor .+ (downloaden|ophalen)|(pobierz|uzyskaj)( aplikację| program)? outlook (dla|na) .+|.*outlook.?u? (edinin|indirin|alın)|(获取|下载|取得|下載) ?outlook .+|outlook for .+ (を入手|を取得).*|الحصول على outlook .+|yahoo mail: search, organize, conquer|.+ के लिए outlook प्राप्त करें|outlook प्राप्त करें.*)[.。]?$`)
 )
 
+// robotWords begin the subjects of out-of-office robots.
+const robotWords = `auto(matic|mated)?[- ]?(reply|response|responder|answer)|autoreply|(i am |i'm |currently |am )?out of (the )?office( (auto)?reply)?|ooo|on (vacation|holiday|leave|annual leave|maternity leave|parental leave)|vacation (reply|response|message|notice)|away from (my|the) (office|desk|mail|email)|away` +
+	`|automatische (antwort(mail)?|abwesenheits\p{L}*|rückmeldung)|auto(matische)?[- ]?antwort|abwesenheits(notiz|nachricht|meldung|benachrichtigung|info|assistent)|abwesenheit|abwesend|nicht im (büro|hause?)|(ich bin )?im urlaub|urlaub` +
+	`|réponse automatique|message d.absence|absence du bureau|absen(ce|t|te)( pour congés)?|notification d.absence|en (congés?|vacances)` +
+	`|respuesta autom[aá]tica|contestaci[oó]n autom[aá]tica|fuera de (la )?oficina|ausencia (de la oficina|temporal)|ausente|de vacaciones|mensaje autom[aá]tico` +
+	`|risposta automatica|fuori (sede|ufficio)|assen(za|te) dall.ufficio|assente|messaggio automatico|in ferie` +
+	`|resposta autom[aá]tica|fora do escrit[oó]rio|ausência( do escritório| temporária)?|de f[eé]rias|mensagem autom[aá]tica` +
+	`|automatisch (antwoord|bericht)|afwezig(heid|heidsbericht|heidsmelding)?|niet op kantoor|op vakantie` +
+	`|autoodpowied[zź]|automatyczna odpowied[zź]|odpowied[zź] automatyczna|poza biurem|nieobecno[sś][cć]( w biurze)?|nieobecn[ya]|na urlopie|urlop` +
+	`|otomatik (yanıt|cevap|ileti|mesaj)|(ofis|büro) dışı(nda|ndayım)?|ofiste değilim|(yıllık )?izin(de|deyim)` +
+	`|(ال)?رد (ال)?(تلقائي|آلي)|خارج المكتب|في إجازة` +
+	`|स्वचालित (उत्तर|जवाब|प्रतिक्रिया)|स्वतः (उत्तर|जवाब)|स्वत: उत्तर|कार्यालय से बाहर|ऑफिस से बाहर|अवकाश पर` +
+	`|自動(返信|応答|送信)(メール|メッセージ)?|不在(通知|のため|の?お知らせ|の?ご?連絡)?|休暇(中|のお知らせ)|外出中` +
+	`|自动(回复|答复|回覆)(邮件)?|自動(回覆|回復|答覆)(郵件)?|外出(自动|自動|通知)(回复|回覆)?|不在办公室|不在辦公室|休假(中|通知)` +
+	`|autosvar|automaattinen vastaus|frånvaro|автоответ|автоматический ответ`
+
 // Out-of-office robots that set no header (channels.md §10.7): how their
 // subjects begin, and what the first words of their text say.
 var (
-	robotSubject = regexp.MustCompile(`(?i)^\s*(\[?(auto(matic)?[- ]?(reply|response|antwort|matic reply|responder)|autoreply)\]?\s*([:：\-–(]|$)` +
-		`|(i am |i'm |currently |am )?out of (the )?office\s*($|[:：\-–!.,(/]|until|till|from|re:|notification|message|notice|reply|autoreply|\d)|ooo\s*[:：\-–]|on (vacation|holiday|leave|annual leave|maternity leave|parental leave)\s*($|[:：\-–(]|until|till|re:)|vacation (reply|response|message|notice)|away from (my|the) (office|desk|mail|email)|away\s*[:：]` +
-		`|automatische (antwort|antwortmail|abwesenheits|rückmeldung)|auto(matische)?[- ]antwort|abwesenheits(notiz|nachricht|meldung|benachrichtigung|info|assistent)|abwesenheit\s*($|[:：\-–])|abwesend\s*($|[:：\-–(]|bis|vom)|nicht im (büro|hause?)|(ich bin )?im urlaub\s*($|[:：\-–(]|bis)|urlaub\s*[:：]` +
-		`|réponse automatique|message d.absence|absence du bureau|absen(ce|t|te)\s*($|[:：\-–(]|du bureau|jusqu|pour congés|notification)|notification d.absence|en (congés?|vacances)\s*($|[:：\-–(]|jusqu)` +
-		`|respuesta autom[aá]tica|contestaci[oó]n autom[aá]tica|fuera de (la )?oficina|ausencia (de la oficina|temporal)|ausente\s*($|[:：\-–(]|hasta)|de vacaciones\s*($|[:：\-–(]|hasta)|mensaje autom[aá]tico` +
-		`|risposta automatica|fuori (sede|ufficio)|assen(za|te) (dall.ufficio|dal)|assente\s*($|[:：\-–(]|fino)|messaggio automatico|in ferie\s*($|[:：\-–(]|fino)` +
-		`|resposta autom[aá]tica|fora do escrit[oó]rio|ausência (do escritório|temporária)|de f[eé]rias\s*($|[:：\-–(]|at[eé])|mensagem autom[aá]tica` +
-		`|automatisch (antwoord|bericht)|afwezig(heid|heidsbericht|heidsmelding)?\s*($|[:：\-–(]|tot|melding|wegens)|niet op kantoor|op vakantie\s*($|[:：\-–(]|tot)|vrij\s*[:：]` +
-		`|autoodpowied[zź]|automatyczna odpowied[zź]|odpowied[zź] automatyczna|poza biurem|nieobecno[sś][cć]|nieobecn[ya]\s*($|[:：\-–(]|do)|na urlopie|urlop\s*($|[:：\-–(])` +
-		`|otomatik (yanıt|cevap|ileti|mesaj)|(ofis|büro) dışı(nda|ndayım)?|ofiste değil|(yıllık )?izin(de|deyim)?\s*($|[:：\-–(])` +
-		`|رد (تلقائي|آلي)|الرد (التلقائي|الآلي)|خارج المكتب|في إجازة` +
-		`|स्वचालित (उत्तर|जवाब|प्रतिक्रिया)|स्वतः (उत्तर|जवाब)|स्वत: उत्तर|कार्यालय से बाहर|ऑफिस से बाहर|अवकाश पर` +
-		`|自動(返信|応答|送信)|不在(通知|の(ため|お知らせ|連絡|ご連絡)|連絡|\s*($|[:：]))|休暇(中|のお知らせ)|外出中|【?自動返信` +
-		`|自动(回复|答复|回覆)|自動(回覆|回復|答覆)|外出(自动|自動|通知)|不在办公室|不在辦公室|休假(中|通知|自动)` +
-		`|autosvar|automaattinen vastaus|poissa|frånvaro|автоответ|автоматический ответ)`)
+	robotPrefix  = regexp.MustCompile(`(?i)^\s*[\[【(]?(` + robotWords + `)`)
+	robotSubject = regexp.MustCompile(`(?i)^\s*[\[【(]?(` + robotWords + `)\s*($|[\]】)]|[:：\-–—(\[{/|,.!;]|(re|aw|wg|sv|fwd?)\s?:|\d|(until|till|from|bis|vom|ab|jusqu|du|hasta|del|desde|fino|dal|até|de \d|tot|van|do|od|notification|message|notice|notiz|info)\b)`)
 	robotOpening = regexp.MustCompile(`(?i)(\b(i am|i'm|i’m|i will be|i'll be|we are) (currently |presently |now |still )?(out of (the )?office|away from (the office|my (desk|e-?mail|computer))|on (annual |maternity |paternity |parental |sick |medical )?(leave|vacation|holiday)|on holidays?|out of office)` +
 		`|this is an (automatic|automated|auto)[- ]?(reply|response|message|generated)|(automatic|automated) (reply|response|message)\b.{0,40}(do not reply|out of)|i have (limited|no) access to (my )?e-?mail` +
 		`|ich bin (derzeit|momentan|zurzeit|zur zeit|aktuell|vom|bis|ab|leider|im moment|gerade)?.{0,60}(nicht im (büro|hause?|dienst)|außer haus|abwesend|im urlaub|in elternzeit|in mutterschutz|nicht erreichbar)|(derzeit|zurzeit|zur zeit|momentan) bin ich .{0,40}(nicht im|nicht erreichbar|abwesend|im urlaub|außer haus)|bin ich .{0,30}(nicht im büro|abwesend|im urlaub|außer haus)|dies(e e-?mail)? (ist|wurde) (eine )?automatisch|automatische (antwort|abwesenheitsnotiz)` +

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -38,6 +39,11 @@ func ParseMIME(raw []byte) (Source, error) {
 	if s.Size > maxMail {
 		s.Beyond, raw = "size", raw[:maxHeaders]
 	}
+	if bytes.HasPrefix(raw, []byte("From ")) { // an mbox: the first mail of it
+		if next := mboxNext.FindIndex(raw); next != nil {
+			raw = raw[:next[0]+1]
+		}
+	}
 	w := walker{raw: raw}
 	header := w.header()
 	if len(header) == 0 && (bytes.IndexByte(raw, 0) >= 0 || !utf8.Valid(raw)) {
@@ -51,6 +57,9 @@ func ParseMIME(raw []byte) (Source, error) {
 	s.Beyond = w.beyond
 	return s, nil
 }
+
+// mboxNext is the line that parts the mails of an mbox.
+var mboxNext = regexp.MustCompile(`\n\r?\nFrom \S+ +(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} `)
 
 // walker is one pass over a mail. Every byte is looked at once as a line that
 // may end a part and once more when its part is decoded.
@@ -169,10 +178,9 @@ func (w *walker) body() ([]byte, ending) {
 	return w.raw[start:], ending{level: -1}
 }
 
-// ends says whether a line that begins with "--" is a boundary of an open
-// multipart, innermost first.
+// ends says whether a line is a boundary of an open multipart, innermost first.
 func (w *walker) ends(line []byte) (ending, bool) {
-	if len(line) > 300 {
+	if len(line) > 300 || !bytes.HasPrefix(line, []byte("--")) {
 		return ending{}, false
 	}
 	rest := bytes.TrimRight(line[2:], " \t\r")
@@ -212,7 +220,7 @@ func (w *walker) header() []Field {
 			w.pos = next
 			return fields
 		}
-		if _, ok := w.ends(line); ok && bytes.HasPrefix(line, []byte("--")) {
+		if _, ok := w.ends(line); ok {
 			return fields
 		}
 		if w.headerBytes += len(line); w.headerBytes > maxHeaders {

@@ -170,6 +170,9 @@ func attribution(lines []line, matched []string, i int) (n int, strong bool) {
 		if l == "" || lines[i+n-1].depth > 0 || len(l) > 300 {
 			return 0, false
 		}
+		if strings.HasPrefix(l, "--") && strings.HasSuffix(l, "--") { // Zoho: "---- On … wrote ----"
+			l = strings.Trim(l, "- ") + ":"
+		}
 		joined = strings.TrimSpace(joined + " " + l)
 		if !strings.HasSuffix(l, ":") && !strings.HasSuffix(l, "：") {
 			continue
@@ -192,7 +195,7 @@ func attribution(lines []line, matched []string, i int) (n int, strong bool) {
 }
 
 var (
-	spaces = strings.NewReplacer("\u00a0", " ", "\u202f", " ", "\u2009", " ", "\u200e", "", "\u200f", "", "\u200b", "", "\t", " ")
+	spaces = strings.NewReplacer("\u00a0", " ", "&nbsp;", " ", "\u202f", " ", "\u2009", " ", "\u200e", "", "\u200f", "", "\u200b", "", "\t", " ")
 	wrote  = regexp.MustCompile(`(?i)\b(wrote|writes|schrieb|schreef|skrev|escreveu|escribi[oó]|scritto|napisał|pisze|napsal|yazdı|kirjoitti)|écrit|пише|написал|ने लिखा|写道|寫道|写了|كتب|كتابة|のメール|さんは書きました|のメッセージ`)
 	// opens is how an attribution begins: a word of time, a day, a date, or a name with an address.
 	opens  = regexp.MustCompile(`(?i)^\**((on|am|le|el|il|em|op|w dniu|dnia|den|dne|in data|a)\s.*\d|\p{L}{2,4}\.?,? \d|(mon|tues|wednes|thurs|fri|satur|sun)day|\d{1,4}[./年-]\s?\d|在|於|于|في|[^.!?]{0,80}<?[^\s<>@]+@[^\s<>@]+\.[^\s<>@]+|>?\s*(el|le|il)\s)`)
@@ -220,7 +223,8 @@ func attributes(s string) (ok, strong bool) {
 // headerBlock matches the header of a mail written out in its body, from line i
 // on: who it is from, its subject, and its date or recipient.
 func headerBlock(matched []string, i int) int {
-	if labelOf(matched[i]) != "from" || i+1 < len(matched) && matched[i+1] != "" && labelOf(matched[i+1]) == "from" {
+	first := labelOf(matched[i])
+	if first == "" || first != "from" && (i+1 == len(matched) || labelOf(matched[i+1]) == "") {
 		return 0
 	}
 	seen := map[string]bool{}
@@ -239,7 +243,7 @@ func headerBlock(matched []string, i int) int {
 			break
 		}
 	}
-	if seen["subject"] && (seen["date"] || seen["to"]) {
+	if seen["from"] && seen["subject"] && (seen["date"] || seen["to"]) {
 		return n
 	}
 	return 0

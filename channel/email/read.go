@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"strings"
+	"unicode"
 
 	"fte/support"
 )
@@ -53,7 +54,8 @@ func Read(s Source, c ReadConfig) Mail {
 		m.snippet(s.Snippet)
 	}
 	guard, automatic := guardHeader(&root, s.Labels, m.From.Value, c.Own)
-	m.AutoReply = automatic
+	robot := robotText(m.Subject, m.Visible, reply)
+	m.AutoReply = automatic || robot
 	var report bool
 	m.Bounce, report = bounceOf(&root, m.From.Value, m.Text)
 	alone := empty && parts.calendar != ""
@@ -64,8 +66,8 @@ func Read(s Source, c ReadConfig) Mail {
 		m.Action, m.Reason = Store, guard
 	case report:
 		m.Action, m.Reason = Store, "report"
-	case robotText(m.Subject, m.Visible, reply):
-		m.Action, m.Reason, m.AutoReply = Store, "out_of_office", true
+	case robot:
+		m.Action, m.Reason = Store, "out_of_office"
 	case alone && parts.calendar != "REQUEST" && parts.calendar != "COUNTER", parts.calendar == "REPLY" && fromCalendar(&root):
 		m.Action, m.Reason = Store, "calendar"
 	case reason != "":
@@ -134,9 +136,9 @@ func repliesToSender(root *Part, canonical string) bool {
 // text splits the body into what the sender wrote and the rest. It reports
 // whether the body is empty.
 func (m *Mail) text(lines []line, reply bool) (empty bool) {
-	if m.Text = cutBytes(tidy(render(lines)), maxText); m.Text == "" {
+	if m.Text = cutBytes(tidy(render(lines)), maxText); isEmpty(m.Text) {
 		m.Text = m.Subject
-		if m.Text == "" {
+		if isEmpty(m.Text) {
 			m.Text = emptyText
 			if len(m.Attachments) > 0 {
 				m.Text = fmt.Sprintf("(no text, %d files)", len(m.Attachments))
@@ -148,13 +150,18 @@ func (m *Mail) text(lines []line, reply bool) (empty bool) {
 	m.Visible, m.Quoted, m.Signature = splitText(lines, forwardSubject.MatchString(m.Subject), reply)
 	m.Visible = cutBytes(m.Visible, maxText)
 	switch {
-	case m.Visible != "":
-	case m.Quoted == "" && m.Subject != "": // a subject and a signature
+	case !isEmpty(m.Visible):
+	case m.Quoted == "" && !isEmpty(m.Subject): // a subject and a signature
 		m.Visible = m.Subject
 	default:
 		m.Visible, m.Quoted, m.Signature = m.Text, "", ""
 	}
 	return false
+}
+
+// isEmpty says whether nothing of a text can be seen.
+func isEmpty(text string) bool {
+	return strings.IndexFunc(text, func(r rune) bool { return !unicode.IsSpace(r) && !unicode.Is(unicode.Cf, r) && r != '\u034f' }) < 0
 }
 
 // snippet is what is kept of a mail beyond the limits: Gmail's snippet, else
