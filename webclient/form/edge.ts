@@ -1,4 +1,4 @@
-import { ask, json } from '../shared/http.ts'
+import { json } from '../shared/http.ts'
 import type { Fields } from './fields.ts'
 
 /** A ticket that was opened, with the token that shows it. */
@@ -46,7 +46,7 @@ export const ticket = {
   events: (t: Opened) => ({ path: `${path(t)}/events`, headers: bearer(t) }),
   read: (t: Opened, signal?: AbortSignal) => json<Ticket>(path(t), { headers: bearer(t), ...(signal && { signal }) }),
   /** Has a code mailed to the address of the form. */
-  verify: (t: Opened) => ask(`${path(t)}/verify`, { method: 'POST', headers: bearer(t) }),
+  verify: (t: Opened) => json<{ message?: string }>(`${path(t)}/verify`, { method: 'POST', headers: bearer(t) }),
   confirm: (t: Opened, code: string) =>
     json<{ verified: boolean; link_page?: string }>(`${path(t)}/confirm`, { method: 'POST', headers: bearer(t), body: { code } }),
 }

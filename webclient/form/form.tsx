@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact'
 import { useRef, useState } from 'preact/hooks'
-import { Problem } from '../shared/http.ts'
+import { Problem, sentence } from '../shared/http.ts'
 import { submit, type Opened } from './edge.ts'
 import { categories, check, empty, fileTypes, length, limits, priorities, type Errors, type Fields } from './fields.ts'
 
@@ -50,7 +50,7 @@ export function SupportForm({ siteKey, initial, onOpened }: Props) {
     } catch (err) {
       const p = err instanceof Problem ? err : new Problem(0, String(err))
       if (p.errors.length) show(Object.fromEntries(p.errors.map((e) => [e.field, sentence(e.detail)])))
-      setFailure(p.errors.length ? 'Some fields need another look.' : `${sentence(p.message)} What you wrote is still here; send it again when you like.`)
+      setFailure(p.errors.length ? 'Some fields need another look.' : `${p.message} What you wrote is still here; send it again when you like.`)
     } finally {
       setSending(false)
     }
@@ -212,10 +212,4 @@ function ErrorText({ name, text }: { name: string; text: string }) {
 
 function size(bytes: number): string {
   return bytes < 1 << 20 ? `${Math.ceil(bytes / 1024)} KB` : `${(bytes / (1 << 20)).toFixed(1)} MB`
-}
-
-/** The server's words as a sentence of the page. */
-function sentence(text: string): string {
-  const t = text.charAt(0).toUpperCase() + text.slice(1)
-  return /[.!?…]$/.test(t) ? t : `${t}.`
 }

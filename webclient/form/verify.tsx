@@ -8,6 +8,7 @@ import { ticket, type Opened } from './edge.ts'
  */
 export function Verify({ opened }: { opened: Opened }) {
   const [stage, setStage] = useState<'offer' | 'code' | 'proved'>('offer')
+  const [sent, setSent] = useState('')
   const [code, setCode] = useState('')
   const [linkPage, setLinkPage] = useState('')
   const [error, setError] = useState('')
@@ -24,7 +25,7 @@ export function Verify({ opened }: { opened: Opened }) {
 
   const offer = () =>
     attempt(async () => {
-      await ticket.verify(opened)
+      setSent((await ticket.verify(opened))?.message ?? '')
       setStage('code')
       requestAnimationFrame(() => input.current?.focus())
     })
@@ -32,7 +33,7 @@ export function Verify({ opened }: { opened: Opened }) {
   const confirm = (event: Event) => {
     event.preventDefault()
     void attempt(async () => {
-      const digits = code.replace(/\s/g, '')
+      const digits = code.replace(/[\s-]/g, '')
       if (!/^\d{6}$/.test(digits)) throw new Problem(422, 'The code has six digits.')
       const answer = await ticket.confirm(opened, digits)
       if (!answer.verified) throw new Problem(422, 'That was not the code.')
@@ -53,7 +54,8 @@ export function Verify({ opened }: { opened: Opened }) {
       )}
       {stage === 'code' && (
         <form noValidate onSubmit={confirm}>
-          <label for="verify-code">We have sent you a code of six digits. Enter it here:</label>
+          <p>{sent}</p>
+          <label for="verify-code">The code of six digits</label>
           <div class="row">
             <input
               ref={input}

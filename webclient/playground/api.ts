@@ -119,6 +119,20 @@ export interface Sent {
   at: string
 }
 
+/** A mail as the simulated Gmail has it: of our mailbox, in or out. */
+export interface Mail {
+  n: number
+  id: string
+  thread_id: string
+  direction: 'in' | 'out'
+  at: string
+  from: string
+  to: string
+  subject: string
+  text: string
+  headers: { name: string; value: string }[]
+}
+
 export type Signal = 'KILL' | 'STOP' | 'CONT'
 
 interface List<T> {
@@ -171,6 +185,8 @@ export class Api {
   resolve = (id: string, ticket: string) => this.act<void>(id, 'resolve', { ticket_id: ticket, note: 'resolved in the playground' })
 
   sent = (after: number) => this.ask<Sent[]>(`/_dev/sim/sent?after=${after}`)
+  /** Every mail from or to an address, in order. */
+  mails = (address: string) => this.ask<Mail[]>(`/_dev/sim/gmail/messages?${new URLSearchParams({ address })}`)
   signal = (member: string, signal: Signal) => this.ask<{ pid: number }>(`/_dev/members/${member}/kill`, { method: 'POST', body: { signal } })
   thinking = async () => (await this.ask<{ delay: string }>('/_dev/think')).delay
   think = (delay: string) => this.ask<unknown>('/_dev/think', { method: 'PUT', body: { delay } })

@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { seconds, story, type Score, type Told } from './story.ts'
 import type { Api } from './api.ts'
-import { channels, first, type Channel, type Person } from './people.ts'
+import { first, ways, type Channel, type Person } from './people.ts'
 import type { Written } from './vendors.ts'
 
 interface Props {
@@ -38,7 +38,7 @@ export function Havoc({ api, person, channel, write }: Props) {
       <div class="dare">
         <h2 id="havoc-heading">Go on, break it</h2>
         <p>
-          {first(person)} asks a question on {channels[channel]}. In the middle of answering, the process that answers is destroyed. Watch what {first(person)} notices of it.
+          {first(person)} asks a question {ways[channel].by}. In the middle of answering, the process that answers is destroyed. Watch what {first(person)} notices of it.
         </p>
         <div class="row">
           <button type="button" class="danger big" aria-disabled={running !== undefined} onClick={() => begin('KILL')}>

@@ -1,28 +1,19 @@
 import { useState } from 'preact/hooks'
-import type { Api, Message, Sent } from './api.ts'
+import type { Api, Mail } from './api.ts'
 import { clock } from './actor.tsx'
 import { first, type Person } from './people.ts'
-import type { MailHeaders, Written } from './vendors.ts'
+import type { Answered } from './vendors.ts'
 
 interface Props {
   api: Api
   person: Person
-  written: Written[]
-  messages: Message[]
-  sent: Sent[]
-  onWrite(subject: string, text: string, answers?: { id: string; references: string[] }): Promise<void>
-}
-
-interface Mail extends MailHeaders {
-  id: string
-  own: boolean
-  text: string
-  at: string
+  mails: Mail[]
+  onWrite(subject: string, text: string, answers?: Answered): Promise<void>
 }
 
 /** The customer's mailbox, thread by thread, with the headers that make the threads. */
-export function Mailbox({ api, person, written, messages, sent, onWrite }: Props) {
-  const threads = mailbox(api, person, written, messages, sent)
+export function Mailbox({ api, person, mails, onWrite }: Props) {
+  const threads = threaded(mails)
   const newest = threads[0]
   const [fresh, setFresh] = useState(false)
   const replying = newest !== undefined && !fresh
@@ -35,16 +26,16 @@ export function Mailbox({ api, person, written, messages, sent, onWrite }: Props
         replying={replying}
         onFresh={newest && (() => setFresh(!fresh))}
         onWrite={async (subject, text) => {
-          const last = newest?.findLast((m) => m.message_id)
-          await onWrite(subject, text, replying && last ? { id: last.message_id, references: last.references } : undefined)
+          const last = replying ? newest.at(-1) : undefined
+          await onWrite(subject, text, last && { id: header(last, 'Message-ID'), references: header(last, 'References') })
           setFresh(false)
         }}
       />
       {threads.length === 0 && <p class="empty">An empty mailbox. Write to {api.session.mailbox}, as {first(person)} would.</p>}
-      {threads.map((mails) => (
-        <article class="mail-thread" key={mails[0]!.id}>
-          <h3>{bare(mails[0]!.subject) || '(no subject)'}</h3>
-          {mails.map((m) => (
+      {threads.map((thread) => (
+        <article class="mail-thread" key={thread[0]!.thread_id}>
+          <h3>{bare(thread[0]!.subject) || '(no subject)'}</h3>
+          {thread.map((m) => (
             <MailView key={m.id} mail={m} />
           ))}
         </article>
@@ -53,28 +44,23 @@ export function Mailbox({ api, person, written, messages, sent, onWrite }: Props
   )
 }
 
+/** What a mail program would show, and what makes it stand where it stands. */
+const shown = ['From', 'To', 'Subject', 'Message-ID', 'In-Reply-To', 'References', 'X-FTE-Key']
+
 function MailView({ mail: m }: { mail: Mail }) {
-  const headers: [string, string][] = [
-    ['From', m.from],
-    ['To', m.to],
-    ['Subject', m.subject],
-    ['Message-ID', m.message_id],
-    ['In-Reply-To', m.in_reply_to],
-    ['References', m.references.join(' ')],
-  ]
   return (
-    <div class={m.own ? 'mail own' : 'mail'}>
+    <div class={m.direction === 'in' ? 'mail own' : 'mail'}>
       <dl>
-        {headers
-          .filter(([, value]) => value)
-          .map(([name, value]) => (
-            <div>
+        {shown
+          .filter((name) => header(m, name))
+          .map((name) => (
+            <div key={name}>
               <dt>{name}</dt>
-              <dd>{value}</dd>
+              <dd>{header(m, name)}</dd>
             </div>
           ))}
         <div>
-          <dt>Date</dt>
+          <dt>Arrived</dt>
           <dd>{clock(m.at)}</dd>
         </div>
       </dl>
@@ -82,6 +68,8 @@ function MailView({ mail: m }: { mail: Mail }) {
     </div>
   )
 }
+
+const header = (m: Mail, name: string) => m.headers.find((h) => h.name.toLowerCase() === name.toLowerCase())?.value ?? ''
 
 interface ComposeProps {
   who: string
@@ -130,30 +118,9 @@ function Compose({ who, subject: given, replying, onFresh, onWrite }: ComposePro
 
 const bare = (subject: string) => subject.replace(/^((re|aw|fwd?):\s*)+/i, '')
 
-/** All mails of a person, newest thread first, each thread in order. */
-function mailbox(api: Api, p: Person, written: Written[], messages: Message[], sent: Sent[]): Mail[][] {
-  const headers = new Map(written.map((w) => [w.external_id, w.mail]))
-  const stored = messages.filter((m) => m.channel === 'email' && m.direction === 'in')
-  const known = new Set(stored.map((m) => m.external_id))
-  const us = api.session.mailbox
-  const plain: MailHeaders = { from: `${p.name} <${p.email}>`, to: us, subject: '', message_id: '', in_reply_to: '', references: [] }
-  const mails: Mail[] = [
-    ...stored.map((m) => {
-      const h = headers.get(m.external_id ?? '')
-      return { ...plain, subject: m.subject ?? '', ...(m.thread && { thread: m.thread }), ...h, id: m.external_id!, own: true, text: m.text, at: m.accepted_at ?? m.committed_at }
-    }),
-    ...written.filter((w) => !known.has(w.external_id)).map((w) => ({ ...plain, ...w.mail, id: w.external_id, own: true, text: w.text, at: w.at })),
-    ...sent
-      .filter((s) => s.channel === 'email' && s.to.toLowerCase().includes(p.email.toLowerCase()))
-      .map((s) => ({
-        ...{ from: s.from, to: s.to, subject: s.subject, message_id: s.provider_id.includes('@') ? s.provider_id : '', in_reply_to: s.in_reply_to },
-        ...{ references: s.references ? s.references.split(/\s+/) : [], thread: s.thread_id, id: s.provider_id, own: false, text: s.text || s.body, at: s.at },
-      })),
-  ].sort((a, b) => Date.parse(a.at) - Date.parse(b.at))
+/** The threads of mails, the newest first, each in order. */
+function threaded(mails: Mail[]): Mail[][] {
   const threads = new Map<string, Mail[]>()
-  for (const m of mails) {
-    const name = m.thread?.split('/').at(-1) || m.id
-    threads.set(name, [...(threads.get(name) ?? []), m])
-  }
-  return [...threads.values()].sort((a, b) => Date.parse(b.at(-1)!.at) - Date.parse(a.at(-1)!.at))
+  for (const m of mails) threads.set(m.thread_id, [...(threads.get(m.thread_id) ?? []), m])
+  return [...threads.values()].sort((a, b) => b.at(-1)!.n - a.at(-1)!.n)
 }

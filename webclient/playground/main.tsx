@@ -24,7 +24,7 @@ function Playground({ api }: { api: Api }) {
   const [world, setWorld] = useState<World>(nothing)
   const [error, setError] = useState('')
   const [, redraw] = useState(0)
-  const notebook = useRef(new Notebook()).current
+  const notebook = useRef(new Notebook(api.session.operator_token.slice(0, 8))).current
   const watch = useRef<Watch | undefined>(undefined)
   const person = crowd.find((p) => p.id === who)!
   const written = notebook.of(person, channel)
@@ -48,15 +48,14 @@ function Playground({ api }: { api: Api }) {
     const speak = { whatsapp, webform: form, email: (a: Api, p: Person, t: string) => mail(a, p, t, t) }[channel]
     return note(await speak(api, person, text))
   }
-  const conversation = { api, person, written, messages: world.messages, sent: world.sent }
 
   return (
     <>
       <header class="top">
         <h1>Playground</h1>
         <p>
-          One customer, one actor. Each customer’s messages, from all channels, go to one actor on one of these workers; what it decides is in Postgres before anything leaves. Write as a customer,
-          then break things.
+          Every customer has one actor, on one of these workers, for all channels; what it decides is in Postgres before anything leaves. So kill any of them while it answers: the customer gets one
+          answer all the same.
         </p>
       </header>
       <p class="away" role="alert">
@@ -83,8 +82,8 @@ function Playground({ api }: { api: Api }) {
           </p>
           {who === 'you' && <Identity person={person} onChange={(p) => setCrowd(crowd.map((q) => (q.id === p.id ? p : q)))} />}
           <Choice name="Channel" options={channels} value={channel} onChoose={(c) => setChannel(c as Channel)} />
-          {channel === 'whatsapp' && <Chat {...conversation} onWrite={async (text) => void note(await whatsapp(api, person, text))} />}
-          {channel === 'email' && <Mailbox {...conversation} onWrite={async (...m) => void note(await mail(api, person, ...m))} />}
+          {channel === 'whatsapp' && <Chat api={api} person={person} written={written} messages={world.messages} sent={world.sent} onWrite={async (text) => void note(await whatsapp(api, person, text))} />}
+          {channel === 'email' && <Mailbox api={api} person={person} mails={world.mails} onWrite={async (...m) => void note(await mail(api, person, ...m))} />}
           {channel === 'webform' && <WebForm key={person.id} api={api} person={person} written={written} onWritten={note} />}
         </section>
         <section class="side" aria-labelledby="actor-heading">

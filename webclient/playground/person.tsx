@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks'
 import { Problem } from '../shared/http.ts'
 import type { Api, Customer } from './api.ts'
-import { channels, type Channel } from './people.ts'
+import { channels, ways, type Channel } from './people.ts'
 
 interface Props {
   api: Api
@@ -74,7 +74,7 @@ export function PersonDesk({ api, customer: c, channel, who, refresh }: Props) {
         <>
           <form onSubmit={reply}>
             <label for="reply">
-              Answer {who} on {channels[channel]} as {c.held_by}
+              Answer {who} {ways[channel].by} as {c.held_by}
             </label>
             <textarea id="reply" rows={2} required value={text} onInput={(e) => setText(e.currentTarget.value)} />
             <div class="row">

@@ -2,11 +2,17 @@ import type { Channel, Person } from './people.ts'
 import type { Written } from './vendors.ts'
 
 // What this browser tab wrote as which customer. The program keeps the messages;
-// this holds what only the sender knows: headers, form tokens, what is on its way.
-const shelf = 'fte.playground'
+// this holds what only the sender knows: a form's token, what is on its way.
 
 export class Notebook {
-  private kept: Record<string, Written[]> = parse(sessionStorage.getItem(shelf))
+  private readonly shelf: string
+  private kept: Record<string, Written[]>
+
+  /** The name tells one installation from the next at the same address. */
+  constructor(name: string) {
+    this.shelf = `fte.playground.${name}`
+    this.kept = parse(sessionStorage.getItem(this.shelf))
+  }
 
   of(p: Person, channel: Channel): Written[] {
     return (this.kept[p.id] ?? []).filter((w) => w.channel === channel)
@@ -14,7 +20,7 @@ export class Notebook {
 
   add(p: Person, w: Written): void {
     this.kept[p.id] = [...(this.kept[p.id] ?? []), w].slice(-200)
-    sessionStorage.setItem(shelf, JSON.stringify(this.kept))
+    sessionStorage.setItem(this.shelf, JSON.stringify(this.kept))
   }
 }
 

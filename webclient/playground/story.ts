@@ -1,7 +1,7 @@
 import { ticket } from '../form/edge.ts'
 import { pause, Problem } from '../shared/http.ts'
 import type { Api, Line, Member, Outcome, Signal, Step, Turn } from './api.ts'
-import { channels, first, questions, type Channel, type Person } from './people.ts'
+import { first, questions, ways, type Channel, type Person } from './people.ts'
 import type { Written } from './vendors.ts'
 import { find } from './world.ts'
 
@@ -54,7 +54,7 @@ export async function story(
     if (held && held.mode !== 'bot') throw new Untold(`${who} is with a person just now. Release ${who} first, so that the agent answers.`)
     await api.think(slow)
     const question = questions[Math.floor(began) % questions.length]!
-    tell(`${who} asks on ${channels[channel]}: “${question}” Each step of thinking is slowed down to ${slow.replace('s', ' s')}, so that there is time to do harm.`)
+    tell(`${who} asks ${ways[channel].by}: “${question}” Each step of thinking is slowed down to ${slow.replace('s', ' s')}, so that there is time to do harm.`)
     const mark = (await api.sent(0)).at(-1)?.n ?? 0
     const written = await write(question)
     const stored = await until('the message to be stored', () => perhaps(api.outcome(channel, written.external_id)))
@@ -114,7 +114,7 @@ export async function story(
     await pause(1_500) // a second answer would have come by now
     const n = await answers(api, channel, mark, written)
     to.score({ answers: n })
-    tell(`Counted ${channel === 'webform' ? 'in the ticket that the customer sees' : `in ${channels[channel]}’s own list of what it delivered`}: ${n === 1 ? 'one answer. Once.' : `${n} answers!`}`, n === 1 ? 'good' : 'blow')
+    tell(`Counted ${ways[channel].list}: ${n === 1 ? 'one answer. Once.' : `${n} answers!`}`, n === 1 ? 'good' : 'blow')
   } catch (err) {
     if (!(err instanceof Untold)) throw err
     tell(err.message)

@@ -1,6 +1,6 @@
 import { listen } from '../shared/events.ts'
 import { pause, Problem } from '../shared/http.ts'
-import type { Api, Customer, Line, Member, Message, Ownership, Sent, Turn } from './api.ts'
+import type { Api, Customer, Line, Mail, Member, Message, Ownership, Sent, Turn } from './api.ts'
 import type { Channel, Person } from './people.ts'
 
 /** Everything the page shows of the program, as last read. */
@@ -11,13 +11,15 @@ export interface World {
   /** Names by system id, of those who ended as well. */
   names: Record<string, string>
   sent: Sent[]
+  /** The person's mails, while they are looked at. */
+  mails: Mail[]
   customer?: Customer | undefined
   messages: Message[]
   turns: Turn[]
   ownership: Ownership[]
 }
 
-export const nothing: World = { away: '', members: [], names: {}, sent: [], messages: [], turns: [], ownership: [] }
+export const nothing: World = { away: '', members: [], names: {}, sent: [], mails: [], messages: [], turns: [], ownership: [] }
 
 /** What is being looked at. */
 export interface Focus {
@@ -79,8 +81,11 @@ export class Watch {
   private async read(): Promise<void> {
     const focus = this.focus
     try {
-      const [members, sent, line] = await Promise.all([this.api.members(), this.api.sent(this.world.sent.at(-1)?.n ?? 0), find(this.api, focus)])
-      let next: World = { ...this.world, away: '', members: latest(members), names: { ...this.world.names, ...naming(members) }, sent: [...this.world.sent, ...sent] }
+      const [members, sent, line, mails] = await Promise.all([
+        this.api.members(), this.api.sent(this.world.sent.at(-1)?.n ?? 0), find(this.api, focus),
+        focus.channel === 'email' ? this.api.mails(focus.person.email) : [],
+      ])
+      let next: World = { ...this.world, away: '', members: latest(members), names: { ...this.world.names, ...naming(members) }, sent: [...this.world.sent, ...sent], mails }
       if (!line) {
         next = { ...next, customer: undefined, messages: [], turns: [], ownership: [] }
       } else if (line.id !== next.customer?.id || line.version !== this.known?.version || line.epoch !== this.known.epoch || line.owner !== this.known.owner || performance.now() > this.stale) {

@@ -6,13 +6,19 @@ export class Problem extends Error {
     /** What is wrong with which field, of a 422. */
     readonly errors: readonly FieldError[] = [],
   ) {
-    super(detail)
+    super(sentence(detail))
   }
 
   /** The same request may succeed later. */
   get passing(): boolean {
     return this.status === 0 || this.status === 429 || this.status >= 500
   }
+}
+
+/** The server's words as a sentence of the page. */
+export function sentence(text: string): string {
+  const t = text.charAt(0).toUpperCase() + text.slice(1)
+  return /[.!?…]$/.test(t) ? t : `${t}.`
 }
 
 export interface FieldError {
