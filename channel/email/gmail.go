@@ -29,7 +29,7 @@ const me = "me"
 
 // ClientConfig is what reaching a mailbox takes.
 type ClientConfig struct {
-	// Mailbox is its address. Required.
+	// Mailbox is its address, in lower case from here on. Required.
 	Mailbox string
 	// BaseURL is Gmail's API. Defaults to https://gmail.googleapis.com.
 	BaseURL string
@@ -76,6 +76,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Scale < 0 || cfg.UnitsPerMinute < 0 {
 		return nil, errors.New("reach Gmail: Scale or UnitsPerMinute is negative")
 	}
+	cfg.Mailbox = strings.ToLower(cfg.Mailbox)
 	if cfg.BaseURL == "" {
 		cfg.BaseURL = "https://gmail.googleapis.com"
 	}
