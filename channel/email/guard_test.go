@@ -89,6 +89,7 @@ func TestMustNotBeAnswered(t *testing.T) {
 		{"Subject: Abwesenheitsnotiz lässt sich nicht einstellen", Answer, "", false},
 		{"Subject: 自動返信メールが届きません", Answer, "", false},
 		{"Subject: 自动回复功能坏了", Answer, "", false},
+		{"Subject: Urlaub 2026 wird falsch gezeigt", Answer, "", false},
 		{"Subject: [Auto-Reply] Login", Store, "out_of_office", true},
 		{"Subject: Abwesend bis 16.11.", Store, "out_of_office", true},
 		{"Return-Path: <>\nSubject: Automatic reply: Login", Store, "null_return_path", true},

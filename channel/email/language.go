@@ -60,14 +60,14 @@ var (
 )
 
 // robotWords begin the subjects of out-of-office robots.
-const robotWords = `auto(matic|mated)?[- ]?(reply|response|responder|answer)|autoreply|(i am |i'm |currently |am )?out of (the )?office( (auto)?reply)?|ooo|on (vacation|holiday|leave|annual leave|maternity leave|parental leave)|vacation (reply|response|message|notice)|away from (my|the) (office|desk|mail|email)|away` +
-	`|automatische (antwort(mail)?|abwesenheits\p{L}*|rückmeldung)|auto(matische)?[- ]?antwort|abwesenheits(notiz|nachricht|meldung|benachrichtigung|info|assistent)|abwesenheit|abwesend|nicht im (büro|hause?)|(ich bin )?im urlaub|urlaub` +
+const robotWords = `auto(matic|mated)?[- ]?(reply|response|responder|answer)|autoreply|(i am |i'm |currently |am )?out of (the )?office( (auto)?reply)?|ooo|on (vacation|holiday|leave|annual leave|maternity leave|parental leave)|vacation (reply|response|message|notice)|away from (my|the) (office|desk|mail|email)` +
+	`|automatische (antwort(mail)?|abwesenheits\p{L}*|rückmeldung)|auto(matische)?[- ]?antwort|abwesenheits(notiz|nachricht|meldung|benachrichtigung|info|assistent)|abwesenheit|abwesend|nicht im (büro|hause?)|(ich bin )?im urlaub` +
 	`|réponse automatique|message d.absence|absence du bureau|absen(ce|t|te)( pour congés)?|notification d.absence|en (congés?|vacances)` +
 	`|respuesta autom[aá]tica|contestaci[oó]n autom[aá]tica|fuera de (la )?oficina|ausencia (de la oficina|temporal)|ausente|de vacaciones|mensaje autom[aá]tico` +
 	`|risposta automatica|fuori (sede|ufficio)|assen(za|te) dall.ufficio|assente|messaggio automatico|in ferie` +
 	`|resposta autom[aá]tica|fora do escrit[oó]rio|ausência( do escritório| temporária)?|de f[eé]rias|mensagem autom[aá]tica` +
 	`|automatisch (antwoord|bericht)|afwezig(heid|heidsbericht|heidsmelding)?|niet op kantoor|op vakantie` +
-	`|autoodpowied[zź]|automatyczna odpowied[zź]|odpowied[zź] automatyczna|poza biurem|nieobecno[sś][cć]( w biurze)?|nieobecn[ya]|na urlopie|urlop` +
+	`|autoodpowied[zź]|automatyczna odpowied[zź]|odpowied[zź] automatyczna|poza biurem|nieobecno[sś][cć]( w biurze)?|nieobecn[ya]|na urlopie` +
 	`|otomatik (yanıt|cevap|ileti|mesaj)|(ofis|büro) dışı(nda|ndayım)?|ofiste değilim|(yıllık )?izin(de|deyim)` +
 	`|(ال)?رد (ال)?(تلقائي|آلي)|خارج المكتب|في إجازة` +
 	`|स्वचालित (उत्तर|जवाब|प्रतिक्रिया)|स्वतः (उत्तर|जवाब)|स्वत: उत्तर|कार्यालय से बाहर|ऑफिस से बाहर|अवकाश पर` +
@@ -79,7 +79,7 @@ const robotWords = `auto(matic|mated)?[- ]?(reply|response|responder|answer)|aut
 // subjects begin, and what the first words of their text say.
 var (
 	robotPrefix  = regexp.MustCompile(`(?i)^\s*[\[【(]?(` + robotWords + `)`)
-	robotSubject = regexp.MustCompile(`(?i)^\s*[\[【(]?(` + robotWords + `)\s*($|[\]】)]|[:：\-–—(\[{/|,.!;]|(re|aw|wg|sv|fwd?)\s?:|\d|(until|till|from|bis|vom|ab|jusqu|du|hasta|del|desde|fino|dal|até|de \d|tot|van|do|od|notification|message|notice|notiz|info)\b)`)
+	robotSubject = regexp.MustCompile(`(?i)^\s*[\[【(]?(` + robotWords + `)\s*($|[\]】)]|[:：\-–—(\[{/|,.!;]|(re|aw|wg|sv|fwd?)\s?:|(until|till|from|bis|vom|ab|jusqu|du|hasta|del|desde|fino|dal|até|de \d|tot|van|do|od|notification|message|notice|notiz|info)\b)`)
 	robotOpening = regexp.MustCompile(`(?i)(\b(i am|i'm|i’m|i will be|i'll be|we are) (currently |presently |now |still )?(out of (the )?office|away from (the office|my (desk|e-?mail|computer))|on (annual |maternity |paternity |parental |sick |medical )?(leave|vacation|holiday)|on holidays?|out of office)` +
 		`|this is an (automatic|automated|auto)[- ]?(reply|response|message|generated)|(automatic|automated) (reply|response|message)\b.{0,40}(do not reply|out of)|i have (limited|no) access to (my )?e-?mail` +
 		`|ich bin (derzeit|momentan|zurzeit|zur zeit|aktuell|vom|bis|ab|leider|im moment|gerade)?.{0,60}(nicht im (büro|hause?|dienst)|außer haus|abwesend|im urlaub|in elternzeit|in mutterschutz|nicht erreichbar)|(derzeit|zurzeit|zur zeit|momentan) bin ich .{0,40}(nicht im|nicht erreichbar|abwesend|im urlaub|außer haus)|bin ich .{0,30}(nicht im büro|abwesend|im urlaub|außer haus)|dies(e e-?mail)? (ist|wurde) (eine )?automatisch|automatische (antwort|abwesenheitsnotiz)` +

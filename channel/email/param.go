@@ -43,6 +43,9 @@ func mediaType(value, fallback string) (string, map[string]string) {
 		}
 		kind = fallback
 	}
+	if strings.IndexFunc(kind, func(r rune) bool { return r <= ' ' || r >= 0x7f }) >= 0 {
+		kind = "application/octet-stream"
+	}
 	params := map[string]string{}
 	sections := map[string]string{} // "name*0" or "name*0*" → text
 	for _, piece := range pieces[1:] {
