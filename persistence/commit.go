@@ -85,8 +85,8 @@ func (c *Customers) commitIn(ctx context.Context, commit support.Commit, more fu
 		return done, fmt.Errorf("%w: %w", support.ErrUnavailable, err)
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) // after Commit it does nothing
-	if m := commit.Merge; m != nil {
-		if err := lockBoth(ctx, tx, commit.Customer, m.Loser); err != nil {
+	if commit.Merge != nil {
+		if err := beforeMerge(ctx, tx, commit); err != nil {
 			return done, lost(tx, err)
 		}
 	}

@@ -15,11 +15,17 @@ import (
 // operator, ID-15.
 const mergesDay = 2
 
-// lockBoth takes the rows of a merge in the order of their ids, so that two
-// merges never wait for each other.
-func lockBoth(ctx context.Context, tx pgx.Tx, a, b support.CustomerID) error {
-	_, err := tx.Exec(ctx, `SELECT FROM customers WHERE id IN ($1, $2) ORDER BY id FOR NO KEY UPDATE`, string(a), string(b))
-	return err
+// beforeMerge takes the rows of a merge in the order of their ids, so that two
+// merges never wait for each other, and gives the loser's tickets to the survivor,
+// whose commit may change them: whose commit wrote them is the survivor's from
+// here on. If the fence does not hold then, nothing of it does.
+func beforeMerge(ctx context.Context, tx pgx.Tx, c support.Commit) error {
+	var batch pgx.Batch
+	batch.Queue(`SELECT FROM customers WHERE id IN ($1, $2) ORDER BY id FOR NO KEY UPDATE`, string(c.Customer), string(c.Merge.Loser))
+	batch.Queue(`
+UPDATE tickets SET customer_id = $2, moved_from = coalesce(moved_from, customer_id), epoch = $3, version = $4, upd_epoch = $3, upd_version = $4
+WHERE customer_id = $1`, string(c.Merge.Loser), string(c.Customer), c.Epoch, c.Version+1)
+	return tx.SendBatch(ctx, &batch).Close()
 }
 
 // merge makes the loser a tombstone. It runs behind the survivor's fence, with
@@ -27,7 +33,7 @@ func lockBoth(ctx context.Context, tx pgx.Tx, a, b support.CustomerID) error {
 // who only end what is unfinished.
 func (w identityTx) merge(ctx context.Context, commit support.Commit) error {
 	m := commit.Merge
-	loser, version, epoch := string(m.Loser), commit.Version+1, commit.Epoch
+	loser, epoch := string(m.Loser), commit.Epoch
 	if err := w.joinable(ctx, w.tx, commit.Customer, m.Loser, m.Auto, epoch); err != nil {
 		return err
 	}
@@ -59,10 +65,6 @@ RETURNING o.owner, n.epoch`, loser, m.Version, commit.Owner, w.id).Scan(&was, &l
 	var batch pgx.Batch
 	batch.Queue(`INSERT INTO ownership_log (customer_id, epoch, owner, previous, reason) VALUES ($1, $2, $3, nullif($4, ''), 'merge')`, loser, lost, commit.Owner, was)
 	batch.Queue(`UPDATE customers SET merged_into = $2 WHERE merged_into = $1`, loser, w.id) // so that nobody hops twice
-	// Whose commit wrote them is the survivor's from here on.
-	batch.Queue(`
-UPDATE tickets SET customer_id = $2, moved_from = coalesce(moved_from, customer_id), epoch = $3, version = $4, upd_epoch = $3, upd_version = $4
-WHERE customer_id = $1`, loser, w.id, epoch, version)
 	batch.Queue(`
 UPDATE conversations SET status = 'closed', closed_at = now(), upd_epoch = $2, upd_version = $3 WHERE customer_id = $1 AND status = 'open'`, loser, lost, m.Version+1)
 	batch.Queue(`DELETE FROM wakes WHERE customer_id = $1`, loser)

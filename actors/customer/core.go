@@ -129,6 +129,11 @@ func (c *core) prepare(ctx context.Context, act Act) (effects []Effect, _ Act, e
 		return ms
 	}
 	switch a := act.(type) {
+	case Deliver:
+		if a.shown, err = c.show(ctx, a.Inbound); err != nil {
+			return nil, nil, fmt.Errorf("judge a code: %w", err)
+		}
+		act = a
 	case Wake:
 		if a.Swept {
 			rows, err := c.cfg.Store.Unhandled(ctx, c.id)

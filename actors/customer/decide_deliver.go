@@ -11,7 +11,11 @@ import (
 
 // Deliver is a message of the customer, accepted and resolved. Inbound.From[0]
 // is the address that routed it. The answer is Delivered.
-type Deliver struct{ Inbound support.Inbound }
+type Deliver struct {
+	Inbound support.Inbound
+
+	shown *shown // the LINK code in it
+}
 
 // Delivered says where a message is stored.
 type Delivered struct {
@@ -38,6 +42,9 @@ func (d Deliver) decide(x *change) {
 	flood := x.meter(in.Channel)
 	if in.Ignore != "" {
 		x.ignore(m, in.Ignore)
+		return
+	}
+	if !flood && x.linking(d, m) {
 		return
 	}
 	if x.Mode == support.ModeBot && (flood || x.looping(x.routeTo(m))) {

@@ -27,13 +27,14 @@ type Join struct {
 	Code   string             `json:"code,omitempty"` // id of the code that proved it
 	Due    time.Time          `json:"due"`
 	Tries  int                `json:"tries,omitempty"`
-	Yes    *Yes               `json:"yes,omitempty"` // waits for the merge to be answered
+	Yes    []Yes              `json:"yes,omitempty"` // wait for the merge to be answered
 }
 
 // Yes is the message in which a customer agreed to be linked.
 type Yes struct {
-	Seq   int64 `json:"seq"`
-	Route Route `json:"route"`
+	Seq   int64              `json:"seq"`
+	Of    support.CustomerID `json:"of,omitempty"` // whose it is, where it was another's who was merged
+	Route Route              `json:"route"`
 }
 
 // Merge takes another customer in. The answer is Merged.
@@ -80,10 +81,11 @@ func (x *change) joining(j Join) bool {
 		return false
 	}
 	if old := x.Join; old != nil {
-		if j.Auto && !old.Auto {
-			return true
+		yes := slices.Concat(old.Yes, j.Yes)
+		if !old.Auto {
+			j = *old // an operator's word stands
 		}
-		j.Yes = cmp.Or(j.Yes, old.Yes)
+		j.Yes, j.Code = yes, cmp.Or(j.Code, old.Code)
 	}
 	j.Due = x.Now
 	x.write()
@@ -138,20 +140,11 @@ func (r JoinRefused) decide(x *change) {
 	x.write()
 	j := *x.Join
 	x.Join = nil
-	if j.Yes != nil {
-		x.agree(*j.Yes, "", support.NoticeLinkFailed)
+	for _, y := range j.Yes {
+		x.respond(y, support.NoticeLinkFailed, support.Fill{})
 	}
 	if !r.Done {
 		x.event(support.TopicEvents, "merge.refused", map[string]string{"other": string(j.Other)})
-	}
-}
-
-// agree answers the message in which a customer agreed; of is whose it is.
-func (x *change) agree(y Yes, of support.CustomerID, n support.Notice) {
-	t := x.newTurn(support.Turn{By: support.BySystem, Inputs: []int64{y.Seq}, InputsOf: of, State: support.TurnDone, Outcome: support.Silent, Reason: "link"})
-	if seq, said := x.notice(n, y.Route, t.Turn, y.Route.Level); said {
-		t.Outcome, t.ReplySeq = support.Answered, seq
-		x.putTurn(t, true)
 	}
 }
 
@@ -170,23 +163,30 @@ func (j Joined) decide(x *change) {
 	}
 	x.still, x.over = true, true
 	x.Joining, x.Join = false, nil
-	if o.Join != nil && o.Join.Other != x.ID {
-		x.Join = o.Join
-		x.Join.Due = x.Now
+	yes := slices.Clone(want.Yes)
+	if o.Join != nil {
+		theirs := slices.Clone(o.Join.Yes)
+		for i := range theirs {
+			theirs[i].Of = cmp.Or(theirs[i].Of, o.ID)
+		}
+		if o.Join.Other == x.ID {
+			yes = append(yes, theirs...)
+		} else {
+			x.Join = o.Join
+			x.Join.Yes, x.Join.Due = theirs, x.Now
+		}
 	}
 	x.write().Merge = &support.Merge{Loser: o.ID, Version: o.Version, Auto: want.Auto, By: want.By, Reason: want.Reason, Code: want.Code}
 	x.Epoch++ // the row's rises too: whatever this activation still does is fenced
 	x.Ownership = &support.Ownership{Previous: x.Owner, Reason: "merge"}
 	x.inherit(o)
 	x.event(support.TopicEvents, "customer.merged", map[string]string{"into": string(x.ID), "from": string(o.ID)})
-	yes, of := want.Yes, support.CustomerID("")
-	if yes == nil && o.Join != nil && o.Join.Other == x.ID {
-		yes, of = o.Join.Yes, o.ID
-	}
-	if yes == nil {
+	if len(yes) == 0 {
 		return
 	}
-	x.agree(*yes, of, support.NoticeLinked)
+	for _, y := range yes {
+		x.respond(y, support.NoticeLinked, support.Fill{})
+	}
 	r := x.letterTo()
 	t := x.Voice(support.NoticeLinkedMail, support.Fill{Channel: support.Email, Link: j.NotMe})
 	if r.Channel != "" && !x.Mute && fits(t, r) {

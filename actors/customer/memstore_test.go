@@ -95,7 +95,9 @@ func (s *memStore) Load(_ context.Context, id support.CustomerID) (support.Snaps
 	taken := make([]bool, len(s.messages)+1)
 	for _, t := range s.turns {
 		for _, i := range t.Inputs {
-			taken[i] = true
+			if t.InputsOf == s.row.ID {
+				taken[i] = true
+			}
 		}
 		if t.State == support.TurnClaimed {
 			snap.Claimed = append(snap.Claimed, t)
@@ -342,9 +344,12 @@ func (s *memStore) Unhandled(context.Context, support.CustomerID) (rows []suppor
 }
 
 // outcome is the view message_outcomes.
-func (s *memStore) outcome(m support.Message) string {
+func (s *memStore) outcome(m support.Message) string { return s.outcomeOf(s.row.ID, m) }
+
+// outcomeOf is the outcome of a customer's message by the turns that are here.
+func (s *memStore) outcomeOf(of support.CustomerID, m support.Message) string {
 	for _, t := range slices.Backward(s.turns) {
-		if !slices.Contains(t.Inputs, m.Seq) {
+		if t.InputsOf != of || !slices.Contains(t.Inputs, m.Seq) {
 			continue
 		}
 		var reply support.OutboxState

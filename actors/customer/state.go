@@ -60,6 +60,7 @@ type Memory struct {
 	Recheck  *Recheck                  `json:"recheck,omitempty"`
 	Replies  []Reply                   `json:"replies,omitempty"` // the last few of persons
 	Join     *Join                     `json:"join,omitempty"`    // a merge that is to happen
+	Asked    *Asked                    `json:"asked,omitempty"`
 	Earlier  bool                      `json:"earlier,omitempty"` // the customer was asked by WhatsApp about earlier contact
 	Rates    *Rates                    `json:"rates,omitempty"`
 }
@@ -152,7 +153,7 @@ func Load(snap support.Snapshot, owner string) (State, error) {
 	}
 	// A message that no turn has and the memory does not know waits all the same.
 	for _, m := range snap.Waiting {
-		if s.Join != nil && s.Join.Yes != nil && s.Join.Yes.Seq == m.Seq {
+		if s.Join != nil && slices.ContainsFunc(s.Join.Yes, func(y Yes) bool { return y.Of == "" && y.Seq == m.Seq }) {
 			continue // the merge answers it
 		}
 		if !slices.ContainsFunc(s.Queue, func(g Group) bool { return g.Of == "" && slices.Contains(g.Seqs, m.Seq) }) {
