@@ -35,6 +35,11 @@ var (
 	replySubject   = regexp.MustCompile(`(?i)^\s*(re|aw|sv|antw|odp|ynt|yan|ref|res|rif|r|رد|回复|回覆|答复|返信|उत्तर)\s?(\[\d+\])?\s?[:：]`)
 )
 
+// pointsBelow is how customers say that they wrote into the quotation, where
+// their client marks none of its lines.
+var pointsBelow = regexp.MustCompile(`(?i)\b(answers?|answered|comments?|commented|repl(y|ies|ied)|responses?|responded|remarks|see|notes)\b.{0,30}\b(below|inline|in[- ]line|in (red|blue|green|bold|capitals|caps)|between the lines|further down)\b` +
+	`|(antwort(en)?|anmerkung(en)?|kommentare?|siehe|geantwortet).{0,40}(unten|im text|in rot|rot markiert|in blau|inline)|(réponses?|commentaires?|voir|répondu).{0,40}(ci-dessous|plus bas|en rouge|en bleu|dans le texte)|(respuestas?|respondo|comentarios?|ver).{0,40}(abajo|más abajo|en rojo|en azul)|(risposte|risposta|rispondo|commenti|vedi).{0,40}(sotto|di seguito|in rosso|in blu)|(respostas?|respondo|comentários|ver).{0,40}(abaixo|em vermelho|em azul)|(antwoord(en)?|opmerkingen|zie).{0,40}(hieronder|onder|in het rood|in rood|in blauw)|(odpowiedzi|odpowiadam|komentarze|patrz).{0,40}(poniżej|na czerwono|w treści)|(cevaplarım|yanıtlarım|cevap).{0,40}(aşağıda|kırmızı)|以下に(回答|返信|記入)|インラインで|(回复|答复|答案|回答).{0,10}(在下面|如下|见下|红色)|见下文`)
+
 // What phones and clients add. A phoneLine must also name a device or program.
 var (
 	lineLink  = regexp.MustCompile(`[<(\[]?https?://\S+`)

@@ -3,6 +3,7 @@ package email
 import (
 	"fmt"
 	"html"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -151,6 +152,9 @@ func (m *Mail) text(lines []line, reply bool) (empty bool) {
 	m.Visible = cutBytes(m.Visible, maxText)
 	switch {
 	case !isEmpty(m.Visible):
+		if m.Quoted != "" && pointsBelow.MatchString(cutRunes(m.Visible, 400)) && !slices.ContainsFunc(lines, func(l line) bool { return l.depth > 0 }) {
+			m.Visible, m.Quoted, m.Signature = m.Text, "", "" // answers stand in a quotation without marks
+		}
 	case m.Quoted == "" && !isEmpty(m.Subject): // a subject and a signature
 		m.Visible = m.Subject
 	default:
