@@ -41,9 +41,15 @@ func (a *Agent) courtesies(in support.TurnInput) []courtesies {
 // room is how many units an answer may have.
 func (r *run) room() int { return r.a.frame(r.framing(true, courtesies{})).room(r.in.Channel) }
 
-// aim is how many units an answer should have, so that all that is courteous to
-// say fits beside it.
-func (r *run) aim() int { return r.a.frame(r.framing(true, r.polite[0])).room(r.in.Channel) }
+// aim is how many units an answer should have, so that what is courteous to say
+// fits beside it, if in short.
+func (r *run) aim() int {
+	c := r.polite[0]
+	if c.ask != "" {
+		c.ask = askEarlierShort
+	}
+	return r.a.frame(r.framing(true, c)).room(r.in.Channel)
+}
 
 // answer makes the turn's outcome an answer: text within the fullest frame that
 // it fits into, cut to the barest where it fits into none.

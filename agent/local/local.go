@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"fte/agent"
 	"fte/support"
@@ -25,6 +26,7 @@ var (
 	greeting  = regexp.MustCompile(`(?i)^\W*(hi|hello|hey|good (morning|afternoon|evening)|hola|bonjour|hallo|ciao|ol[aá]|salut|guten (tag|morgen)|merhaba|cześć|dzień dobry|你好|こんにちは|नमस्ते|مرحبا)( there| team| all| support| everyone)?\W*$`)
 	thanks    = regexp.MustCompile(`(?i)^\W*((ok|okay|great|perfect|super|cool|awesome|nice|yes|it works|that works|works( now)?|solved|got it)\W*)*(thanks?|thank you|thx|ty|many thanks|cheers|danke|merci|gracias|grazie|obrigad[oa]|bedankt|dank je|dziękuję|teşekkürler|谢谢|ありがとう|धन्यवाद|شكرا)([ ,!.]+(so much|a lot|very much|you|again|for (your|the) help|that (helped|worked)))*\W*$`)
 	reference = regexp.MustCompile(`(?i)\bT-[0-9A-HJKMNP-TV-Z]{12}\b`)
+	pleased   = regexp.MustCompile(`^\W*[👍👌🙏✅🎉😀😃😄😁😊🙂❤💙💚♥☺][\W\x{1F3FB}-\x{1F3FF}]*$`)
 	yes       = regexp.MustCompile(`(?i)^\W*(yes|yep|yeah|ja|oui|s[ií]|sim|tak|evet|ok|okay|sure|i have|i did)( i (have|did)| please)?\W*$`)
 	no        = regexp.MustCompile(`(?i)^\W*(no|nope|nein|non|não|nie|hayır|never|not yet|first time|i haven['’]?t|i have not)(\W+(i (have|did)(n['’]?t| not)|it'?s (the|my) first time|(the |my )?first time|never|thanks?|thank you))*\W*$`)
 	verifying = regexp.MustCompile(`(?i)(?:\b(?:my|the|an?) (?:old |other |work |private )?(?:e-?mail|mail)(?: address)? (?:is|was|would be)|\bi (?:wrote|write|mailed|e-?mailed|contacted)(?: to)? you (?:\w+ )?(?:from|with|under|as)|\b(?:wrote|mailed) from|\b(?:my|the) address is|\bit(?:'|’)?s|\bit is|^\W*(?:yes|yep|yeah|sure|ok(?:ay)?)?[\s,.:!-]*)[\s:]*<?([^\s<>,;:]+@[^\s<>,;:]+\.\p{L}{2,})>?`)
@@ -55,6 +57,10 @@ func (m Model) next(req agent.Request) agent.Call {
 		return say("How can I help you today?")
 	case thanks.MatchString(q):
 		return say("You are welcome. Write again whenever you need something.")
+	case pleased.MatchString(q):
+		return say("Thank you. Write again whenever you need something.")
+	case !strings.ContainsFunc(q, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }):
+		return say("How can I help you? Tell me in a sentence.")
 	case yes.MatchString(q):
 		return say("Good. Tell me what you need, or the e-mail address you wrote from before.")
 	case no.MatchString(q):
@@ -111,29 +117,40 @@ func (m Model) lookUp(req agent.Request, q string, found []string, first string,
 	if first != "" {
 		first += " "
 	}
-	return say(first + answer(req, best[0], q, agent.Units(req.Channel, first)))
+	return say(first + answer(req, best, q, agent.Units(req.Channel, first)))
 }
 
-// answer is the passage as the channel wants it: as short as was asked, longer
-// where that would cut a sentence. taken units are spoken for.
-func answer(req agent.Request, p passage, q string, taken int) string {
-	source, limit := "\n\nYou find this in our help centre under “"+p.Title+"”.", 300
+// How similar a further passage must be that a mail has besides the best one.
+const alsoAt = 0.6
+
+// answer is the best passage as the channel wants it: as short as was asked,
+// longer where that would cut a sentence. A mail is detailed: what else the same
+// article says of the question follows. taken units are spoken for.
+func answer(req agent.Request, found []passage, q string, taken int) string {
+	best := found[0]
+	source, limit := "\n\nYou find this in our help centre under “"+best.Title+"”.", 300
 	switch req.Channel {
 	case support.WhatsApp:
 		source, limit = "", 190
 	case support.WebForm:
 		limit = 180
 	}
-	within := func(limit, said int) int {
+	taken += agent.Units(req.Channel, source)
+	within := func(said int) int {
 		if said > 0 { // 0: a request that does not say
-			return min(limit, said)
+			return min(limit, said-taken)
 		}
 		return limit
 	}
-	taken += agent.Units(req.Channel, source)
-	text := agent.Excerpt(req.Channel, p.Text, q, within(limit+taken, req.Aim)-taken)
+	text := agent.Excerpt(req.Channel, best.Text, q, within(req.Aim))
 	if text == "" || strings.HasSuffix(text, "…") {
-		text = agent.Excerpt(req.Channel, p.Text, q, within(limit+taken, req.Room)-taken)
+		text = agent.Excerpt(req.Channel, best.Text, q, within(req.Room))
+	}
+	for _, p := range found[1:] {
+		longer := text + "\n\n" + p.Heading + ": " + p.Text
+		if req.Channel == support.Email && p.Title == best.Title && p.Heading != p.Title && p.Similarity >= alsoAt && agent.Units(req.Channel, longer) <= within(req.Aim) {
+			text = longer
+		}
 	}
 	return text + source
 }
@@ -170,6 +187,7 @@ func core(q string) string {
 
 type passage struct {
 	Title      string  `json:"title"`
+	Heading    string  `json:"heading"`
 	Text       string  `json:"text"`
 	Similarity float64 `json:"similarity"`
 }

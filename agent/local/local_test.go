@@ -3,6 +3,7 @@ package local_test
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -78,5 +79,18 @@ func TestTheCoreOfAText(t *testing.T) {
 		var args struct{ Query string }
 		require.NoError(t, json.Unmarshal([]byte(second.Arguments), &args))
 		require.Equal(t, want, args.Query)
+	}
+}
+
+// A mail is detailed: it has what else the article says of the question.
+func TestMailsAreDetailed(t *testing.T) {
+	const found = `{"results":[{"title":"Cards","heading":"Cards","text":"Make one.","similarity":0.9},{"title":"Cards","heading":"Copy one","text":"Copy it.","similarity":0.7},{"title":"Boards","heading":"A board","text":"Make a board.","similarity":0.7},{"title":"Cards","heading":"Paint one","text":"Paint it.","similarity":0.5}]}`
+	for ch, detailed := range map[support.Channel]bool{support.Email: true, support.WhatsApp: false, support.WebForm: false} {
+		req := agent.Request{Question: "How do I make or copy a card?", Channel: ch}
+		said := next(t, after(req, next(t, req), found)).Arguments
+		require.Contains(t, said, "Make one.")
+		require.Equal(t, detailed, strings.Contains(said, "Copy one: Copy it."), said)
+		require.NotContains(t, said, "board")
+		require.NotContains(t, said, "Paint")
 	}
 }
