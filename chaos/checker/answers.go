@@ -117,23 +117,37 @@ func (j *court) once(o *Outbox, at []int) {
 	j.violated("I7", o.CustomerID, o.Seq, "vendors accepted its key %d times", len(at))
 }
 
-// addressee checks that a reply went to the address that its input came from.
+// addressee checks that a reply went over the channel and to the address that its
+// input came from.
 func (j *court) addressee(o *Outbox, s Send) {
-	m := j.messages[ref{o.CustomerID, o.Seq}]
-	if m == nil {
+	in := j.answered(o)
+	if in == nil {
 		return
 	}
-	t := j.turns[turnRef{o.CustomerID, m.Turn}]
-	if t == nil || len(t.Inputs) == 0 {
+	if s.Channel != o.Channel || in.Channel != o.Channel && (o.Kind == "answer" || o.Kind == "ack") {
+		j.violated("I7", o.CustomerID, o.Seq, "the %s to %s of %s left by %s", o.Kind, in.ExternalID, in.Channel, s.Channel)
 		return
 	}
-	in := j.messages[ref{t.InputsOf, t.Inputs[len(t.Inputs)-1]}]
-	if in == nil || in.Channel != o.Channel {
+	if in.Channel != o.Channel {
 		return
 	}
 	if op := j.injected[external{in.Channel, in.ExternalID}]; op != nil && op.op.Address != s.To {
 		j.violated("I7", o.CustomerID, o.Seq, "the reply to %s went to another address", in.ExternalID)
 	}
+}
+
+// answered is the last inbound message to which a row replies; nil where it
+// replies to none.
+func (j *court) answered(o *Outbox) *Message {
+	m := j.messages[ref{o.CustomerID, o.Seq}]
+	if m == nil {
+		return nil
+	}
+	t := j.turns[turnRef{o.CustomerID, m.Turn}]
+	if t == nil || len(t.Inputs) == 0 {
+		return nil
+	}
+	return j.messages[ref{t.InputsOf, t.Inputs[len(t.Inputs)-1]}]
 }
 
 // replyOrder checks I8: per customer and channel a vendor sees seqs rise. A

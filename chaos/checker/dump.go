@@ -37,6 +37,7 @@ type Message struct {
 	Direction   string    `json:"direction"`
 	Channel     string    `json:"channel"`
 	ExternalID  string    `json:"external_id"`
+	TicketID    string    `json:"ticket_id"`
 	SentBy      string    `json:"sent_by"`
 	Turn        int64     `json:"turn"`
 	Disposition string    `json:"disposition"`

@@ -14,8 +14,8 @@ import (
 )
 
 // Save writes the run as a report that Load reads again: history.jsonl,
-// injected.jsonl, sent.jsonl, takeovers.jsonl, calls.jsonl, faults.jsonl,
-// options.json and db/TABLE.csv.
+// injected.jsonl, sent.jsonl, tickets.jsonl, takeovers.jsonl, calls.jsonl,
+// faults.jsonl, options.json and db/TABLE.csv.
 func (r *Run) Save(dir string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "db"), 0o755); err != nil {
 		return fmt.Errorf("save report: %w", err)
@@ -24,6 +24,7 @@ func (r *Run) Save(dir string) error {
 		saveLines(filepath.Join(dir, "history.jsonl"), r.History),
 		saveLines(filepath.Join(dir, "injected.jsonl"), r.Injected),
 		saveLines(filepath.Join(dir, "sent.jsonl"), r.Sent),
+		saveLines(filepath.Join(dir, "tickets.jsonl"), r.Tickets),
 		saveLines(filepath.Join(dir, "takeovers.jsonl"), r.Takeovers),
 		saveLines(filepath.Join(dir, "calls.jsonl"), r.Calls),
 		saveLines(filepath.Join(dir, "faults.jsonl"), r.Faults),
@@ -47,6 +48,7 @@ func Load(dir string) (*Run, error) {
 		loadLines(filepath.Join(dir, "history.jsonl"), &r.History),
 		loadLines(filepath.Join(dir, "injected.jsonl"), &r.Injected),
 		loadLines(filepath.Join(dir, "sent.jsonl"), &r.Sent),
+		loadLines(filepath.Join(dir, "tickets.jsonl"), &r.Tickets),
 		loadLines(filepath.Join(dir, "takeovers.jsonl"), &r.Takeovers),
 		loadLines(filepath.Join(dir, "calls.jsonl"), &r.Calls),
 		loadLines(filepath.Join(dir, "faults.jsonl"), &r.Faults),

@@ -3,6 +3,7 @@ package checker
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,9 @@ func (l *life) change(reason string) {
 func (l *life) writes(clock int64) int64 {
 	l.seq++
 	l.version++
+	if l.seq == 1 {
+		l.r.Dump.Tickets = append(l.r.Dump.Tickets, Updated{ID: "t" + l.id, CustomerID: l.id, Epoch: l.epoch, Version: l.version, UpdEpoch: l.epoch, UpdVersion: l.version})
+	}
 	id := fmt.Sprintf("SM%d", len(l.r.History))
 	op := Op{Client: l.address, Customer: l.id, Address: l.address, Channel: "whatsapp", ExternalID: id, Call: clock, Return: clock + 5, Status: 200, Outcome: OK}
 	l.r.History = append(l.r.History, op)
@@ -68,7 +72,7 @@ func (l *life) writes(clock int64) int64 {
 		op.Call, op.Return, op.Redelivery, op.Client = clock+100, clock+120, true, "vendor"
 		l.r.History = append(l.r.History, op)
 	}
-	l.r.Dump.Messages = append(l.r.Dump.Messages, Message{CustomerID: l.id, Seq: l.seq, Direction: "in", Channel: "whatsapp", ExternalID: id, SentBy: "customer", Disposition: "turn", Epoch: l.epoch, Version: l.version})
+	l.r.Dump.Messages = append(l.r.Dump.Messages, Message{CustomerID: l.id, Seq: l.seq, Direction: "in", Channel: "whatsapp", ExternalID: id, SentBy: "customer", TicketID: "t" + l.id, Disposition: "turn", Epoch: l.epoch, Version: l.version})
 	return l.seq
 }
 
@@ -87,7 +91,7 @@ func (l *life) answers(inputs []int64) {
 		o.UnknownAt = start
 	}
 	d.Outbox = append(d.Outbox, o)
-	d.Messages = append(d.Messages, Message{CustomerID: l.id, Seq: l.seq, Direction: "out", Channel: "whatsapp", SentBy: "agent", Turn: l.last, Epoch: l.epoch, Version: l.version})
+	d.Messages = append(d.Messages, Message{CustomerID: l.id, Seq: l.seq, Direction: "out", Channel: "whatsapp", SentBy: "agent", TicketID: "t" + l.id, Turn: l.last, Epoch: l.epoch, Version: l.version})
 	d.Steps = append(d.Steps, Step{CustomerID: l.id, Turn: l.last, Step: 1, Kind: "model", Epoch: l.epoch, Version: l.version})
 	for i, seq := range inputs {
 		outcome := "coalesced"
@@ -129,6 +133,8 @@ func TestNoSingleChangeGoesUnseen(t *testing.T) {
 		"a turn never ended":   func(r *Run, n int) { r.Dump.Turns[n%len(r.Dump.Turns)].State = "claimed" },
 		"a reply never left":   func(r *Run, n int) { r.Dump.Outbox[n%len(r.Dump.Outbox)].State = "sending" },
 		"a step is missing":    func(r *Run, n int) { r.Dump.Steps[n%len(r.Dump.Steps)].Step = 2 },
+		"a ticket is missing":  func(r *Run, n int) { r.Dump.Tickets[n%len(r.Dump.Tickets)].ID = "" },
+		"a reply is too long":  func(r *Run, n int) { r.Sent[n%len(r.Sent)].Text = strings.Repeat("x", 301) },
 		"an outcome is wrong":  func(r *Run, n int) { r.Dump.Outcomes[n%len(r.Dump.Outcomes)].Outcome = "silent" },
 		"a message moved back": func(r *Run, n int) { r.Dump.Messages[n%len(r.Dump.Messages)].Seq += 100_000 },
 	}

@@ -42,6 +42,10 @@ func Judge(r *Run) Verdict {
 	j.fifo()
 	j.answers()
 	j.sends()
+	j.limits()
+	j.threads()
+	j.forms()
+	j.tickets()
 	j.fence()
 	j.journal()
 	j.floor()
@@ -95,6 +99,7 @@ type court struct {
 	turns     map[turnRef]*Turn
 	holding   map[ref][]*Turn // turns by input
 	byKey     map[string][]int
+	unnamed   map[string]int // forms that may have been accepted without saying their id, by channel
 }
 
 func newCase(r *Run) *court {
@@ -106,7 +111,7 @@ func newCase(r *Run) *court {
 	}
 	j := &court{Run: r, v: Verdict{Violations: []Violation{}, Counts: map[string]int{}},
 		customers: map[string]*Customer{}, messages: map[ref]*Message{}, stored: map[external][]*Message{}, injected: map[external]*one{},
-		outcomes: map[ref]*Outcome{}, outbox: map[ref]*Outbox{}, turns: map[turnRef]*Turn{}, holding: map[ref][]*Turn{}, byKey: map[string][]int{}}
+		outcomes: map[ref]*Outcome{}, outbox: map[ref]*Outbox{}, turns: map[turnRef]*Turn{}, holding: map[ref][]*Turn{}, byKey: map[string][]int{}, unnamed: map[string]int{}}
 	d := r.Dump
 	for i := range d.Customers {
 		j.customers[d.Customers[i].ID] = &d.Customers[i]
@@ -141,6 +146,15 @@ func newCase(r *Run) *court {
 func (j *court) index() {
 	for _, op := range j.History {
 		e := external{op.Channel, op.ExternalID}
+		if op.ExternalID == "" {
+			if op.Outcome == Unknown {
+				j.unnamed[op.Channel]++
+			}
+			continue
+		}
+		if op.First != "" {
+			j.violated("I3", "", 0, "%s %s was accepted again as %s", op.Channel, op.First, op.ExternalID)
+		}
 		o := j.injected[e]
 		if o == nil {
 			o = &one{op: op, call: op.Call, accepted: Never, allow: map[string]bool{}}

@@ -24,10 +24,10 @@ func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * fl
 // handed to a person who has not answered yet.
 func good() *Run {
 	in := func(customer string, seq int64, id string, epoch, version int64) Message {
-		return Message{CustomerID: customer, Seq: seq, Direction: "in", Channel: "whatsapp", ExternalID: id, SentBy: "customer", Disposition: "turn", Epoch: epoch, Version: version}
+		return Message{CustomerID: customer, Seq: seq, Direction: "in", Channel: "whatsapp", ExternalID: id, SentBy: "customer", TicketID: "t" + customer, Disposition: "turn", Epoch: epoch, Version: version}
 	}
 	out := func(customer string, seq, turn int64, by string, epoch, version int64) Message {
-		return Message{CustomerID: customer, Seq: seq, Direction: "out", Channel: "whatsapp", SentBy: by, Turn: turn, Epoch: epoch, Version: version}
+		return Message{CustomerID: customer, Seq: seq, Direction: "out", Channel: "whatsapp", SentBy: by, TicketID: "t" + customer, Turn: turn, Epoch: epoch, Version: version}
 	}
 	turn := func(customer string, n int64, inputs []int64, reply int64, epoch, version int64) Turn {
 		return Turn{CustomerID: customer, Turn: n, Kind: "agent", Inputs: inputs, InputsOf: customer, State: "done", Outcome: "answered", ReplySeq: reply,
@@ -53,7 +53,8 @@ func good() *Run {
 			Steps:     []Step{{CustomerID: ann, Turn: 3, Step: 1, Kind: "model", At: at(20), Epoch: 2, Version: 8}, {CustomerID: ann, Turn: 3, Step: 2, Kind: "tool", At: at(21), Epoch: 2, Version: 8}},
 			Outbox:    []Outbox{sent(ann, 2, "answer", 1, 3), sent(ann, 5, "answer", 2, 8), sent(bob, 2, "person", 1, 3)},
 			Ownership: []Ownership{{CustomerID: ann, Epoch: 1, Owner: "w1", Reason: "first"}, {CustomerID: ann, Epoch: 2, Owner: "w2", Previous: "w1", Reason: "dead"}, {CustomerID: bob, Epoch: 1, Owner: "w1", Reason: "first"}, {CustomerID: cat, Epoch: 1, Owner: "w1", Reason: "first"}},
-			Tickets:   []Updated{{ID: "t1", CustomerID: ann, Epoch: 1, Version: 2, UpdEpoch: 2, UpdVersion: 8}},
+			Tickets: []Updated{{ID: "t" + ann, CustomerID: ann, Epoch: 1, Version: 2, UpdEpoch: 2, UpdVersion: 8}, {ID: "t" + bob, CustomerID: bob, Epoch: 1, Version: 1, UpdEpoch: 1, UpdVersion: 1},
+				{ID: "t" + cat, CustomerID: cat, Epoch: 1, Version: 1, UpdEpoch: 1, UpdVersion: 1}},
 		},
 		History: []Op{
 			{Client: "1", Customer: "ann", Address: "whatsapp:+1", Channel: "whatsapp", ExternalID: "SM1", Call: 10, Return: 20, Status: 200, Outcome: OK},

@@ -8,6 +8,7 @@ type Run struct {
 	History   []Op        // what the harness injected, in any order
 	Injected  []Injection // the simulated vendors' own list of injections
 	Sent      []Send      // every message a vendor accepted, in its order
+	Tickets   []Ticket    // what the senders of forms see: the web form's vendor is the ticket
 	Takeovers []Takeover
 	Calls     []ModelCall // the model server's log, where the run used one
 	Faults    []Fault
@@ -40,9 +41,19 @@ const (
 type Op struct {
 	Client     string `json:"client"`   // who injected; one client injects one address's first deliveries in turn
 	Customer   string `json:"customer"` // the workload's name of the customer
-	Address    string `json:"address"`  // as the vendor has it, e.g. whatsapp:+14155550100
+	Address    string `json:"address"`  // as the vendor has it, e.g. whatsapp:+14155550100, or an e-mail address
 	Channel    string `json:"channel"`
-	ExternalID string `json:"external_id"`
+	ExternalID string `json:"external_id"` // empty for a form without an answer: our edge names it
+	// First is the external id under which the same message was accepted before,
+	// where that is another: there must be none.
+	First string `json:"first,omitempty"`
+	// Message is the sender's own name for the message.
+	Message string `json:"message,omitempty"`
+	// MessageID (without angle brackets) and ThreadID are a mail's: an answer must
+	// name them.
+	MessageID string `json:"message_id,omitempty"`
+	ThreadID  string `json:"thread_id,omitempty"`
+
 	Call       int64  `json:"call"`
 	Return     int64  `json:"return"`
 	Status     int    `json:"status"` // 0: no answer
@@ -78,8 +89,28 @@ type Send struct {
 	To         string    `json:"to"`
 	Key        string    `json:"key"` // customer:seq
 	ProviderID string    `json:"provider_id"`
-	Text       string    `json:"text"`
+	Text       string    `json:"text"` // all of it that one sees
+	Subject    string    `json:"subject"`
+	InReplyTo  string    `json:"in_reply_to"`
+	References string    `json:"references"`
+	ThreadID   string    `json:"thread_id"`
 	At         time.Time `json:"at"`
+}
+
+// Ticket is what the sender of a form sees of it.
+type Ticket struct {
+	ID       string          `json:"ticket_id"`
+	Status   string          `json:"status"` // received, open, answered, with_person or resolved
+	Messages []TicketMessage `json:"messages"`
+}
+
+// TicketMessage is a message of a Ticket. Seq counts within the ticket.
+type TicketMessage struct {
+	Seq     int       `json:"seq"`
+	By      string    `json:"by"` // customer, agent or person
+	Text    string    `json:"text"`
+	At      time.Time `json:"at"`
+	Answers []int     `json:"answers"`
 }
 
 // Takeover is one TakeOver of the history, by this machine's wall clock.

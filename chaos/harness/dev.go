@@ -47,6 +47,8 @@ type Ready struct {
 	DatabaseURL    string    `json:"database_url"`
 	Kafka          []string  `json:"kafka"`
 	OperatorToken  string    `json:"operator_token"`
+	SiteKey        string    `json:"site_key"`
+	Mailbox        string    `json:"mailbox"`
 	WhatsAppNumber string    `json:"whatsapp_number"`
 	SupervisorPID  int       `json:"supervisor_pid"`
 	Members        []Member  `json:"members"`

@@ -36,7 +36,7 @@ type Open struct {
 // in the tables counts too.
 const over = `
 SELECT (SELECT count(*) FROM unnest($1::text[]) AS a (id)
-        WHERE NOT EXISTS (SELECT FROM messages m WHERE m.external_id = a.id AND m.channel = 'whatsapp')
+        WHERE NOT EXISTS (SELECT FROM messages m WHERE m.external_id = a.id AND m.channel = ANY ('{email,whatsapp,webform}'))
           AND NOT EXISTS (SELECT FROM dead_letters l WHERE l.external_id = a.id AND l.state = 'dead')),
        (SELECT count(*) FROM message_outcomes WHERE outcome = 'open'),
        (SELECT count(*) FROM outbox WHERE state IN ('pending', 'sending', 'unknown')),

@@ -32,6 +32,15 @@ func CutSends(rate float64) VendorFault {
 	return VendorFault{Vendor: "twilio", Kind: "accept_then_cut", Rate: rate, Path: "Messages.json", Method: http.MethodPost}
 }
 
+// CutMails has Gmail take part of the mails that are sent and cut the connection
+// before it answers.
+func CutMails(rate float64) VendorFault {
+	return VendorFault{Vendor: "gmail", Kind: "accept_then_cut", Rate: rate, Path: "drafts/send", Method: http.MethodPost}
+}
+
+// DownMail has Gmail answer everything with a 503, its tokens and keys too.
+func DownMail() VendorFault { return VendorFault{Vendor: "gmail", Kind: "error", Status: 503} }
+
 // DownSends has the vendor answer every send and look-up with a 503.
 func DownSends() VendorFault { return VendorFault{Vendor: "twilio", Kind: "error", Status: 503} }
 
@@ -51,6 +60,12 @@ func (d *Dev) Mend(ctx context.Context, from time.Time) error {
 		d.Note(checker.Fault{Kind: "vendor", Target: f.Vendor + " " + f.Kind, From: from, To: time.Now(), Fired: f.Fired > 0, Evidence: fmt.Sprintf("%d requests struck", f.Fired)})
 	}
 	return d.control(ctx, http.MethodDelete, "/_ctl/faults", nil, nil)
+}
+
+// Gmail tells the simulated Gmail how to behave: what is one of its control
+// endpoints, e.g. push.
+func (d *Dev) Gmail(ctx context.Context, what string, in any) error {
+	return d.control(ctx, http.MethodPost, "/_ctl/gmail/"+what, in, nil)
 }
 
 // Script tells the simulated model what to say to a request that matches.

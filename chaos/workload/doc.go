@@ -1,4 +1,5 @@
-// Package workload is the customers of a chaos run: it injects WhatsApp messages
-// through the simulated vendor's control, some of them in bursts, some of them
-// twice, and keeps the history that the checker judges.
+// Package workload is the customers of a chaos run: they write mails and WhatsApp
+// messages through the simulated vendors' control and send the web form to our
+// edge, some of them on two channels, some in bursts, some messages delivered
+// twice as each vendor does it. It keeps the history that the checker judges.
 package workload

@@ -2,14 +2,11 @@ package workload
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +19,13 @@ type Config struct {
 	Sim  string // URL of the simulated vendors. Required.
 	Run  string // name of the run: its customers and message ids are its own. Required.
 	Seed uint64 // of the plan
+
+	// Channels are where the customers write. Defaults to WhatsApp alone.
+	Channels []support.Channel
+	// APIs are the URLs of our public edges, for forms: each try goes to the next.
+	APIs []string
+	// SiteKey is the form's site; Mailbox is the address that mails go to.
+	SiteKey, Mailbox string
 
 	Customers   int           // defaults to 40, at most 10,000
 	Messages    int           // defaults to 200
@@ -47,12 +51,24 @@ type Workload struct {
 	mu      sync.Mutex // guards what follows
 	history []checker.Op
 	extra   int
+	tries   int               // of forms
+	known   map[string]string // external id by Message.ID, of mails and forms that were accepted
+	tokens  map[string]string // access token by ticket
 }
 
 // New plans a run. The history's clock starts here.
 func New(cfg Config) (*Workload, error) {
 	if cfg.Sim == "" || cfg.Run == "" {
 		return nil, errors.New("plan workload: Sim and Run are required")
+	}
+	if len(cfg.Channels) == 0 {
+		cfg.Channels = []support.Channel{support.WhatsApp}
+	}
+	if slices.Contains(cfg.Channels, support.WebForm) && (len(cfg.APIs) == 0 || cfg.SiteKey == "") {
+		return nil, errors.New("plan workload: forms need APIs and SiteKey")
+	}
+	if slices.Contains(cfg.Channels, support.Email) && cfg.Mailbox == "" {
+		return nil, errors.New("plan workload: mails need Mailbox")
 	}
 	if cfg.Customers == 0 {
 		cfg.Customers = 40
@@ -71,7 +87,7 @@ func New(cfg Config) (*Workload, error) {
 		return nil, fmt.Errorf("plan workload: %d customers, redelivery %v: out of range", cfg.Customers, cfg.Redeliver)
 	}
 	return &Workload{cfg: cfg, plan: makePlan(cfg), http: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: cfg.Concurrency}},
-		slots: make(chan struct{}, cfg.Concurrency), start: time.Now()}, nil
+		slots: make(chan struct{}, cfg.Concurrency), start: time.Now(), known: map[string]string{}, tokens: map[string]string{}}, nil
 }
 
 // Plan is what Run injects.
@@ -79,7 +95,7 @@ func (w *Workload) Plan() []Planned { return w.plan }
 
 // Run injects the plan, each customer's messages one after the other, and
 // returns when all of them and their redeliveries were tried. Each customer is a
-// client of its own in the history.
+// client of its own in the history, on each channel.
 func (w *Workload) Run(ctx context.Context) error {
 	begin := time.Now()
 	each := make([][]Planned, w.cfg.Customers)
@@ -93,13 +109,13 @@ func (w *Workload) Run(ctx context.Context) error {
 				if !sleep(ctx, time.Until(begin.Add(p.After))) {
 					return
 				}
-				op := w.insist(ctx, p.Customer, p.ExternalID, p.Text)
+				op := w.insist(ctx, p.Message)
 				if p.Again == 0 || op.Outcome != checker.OK {
 					continue
 				}
 				all.Go(func() {
 					if sleep(ctx, p.Again) {
-						w.inject(ctx, checker.Op{Client: "vendor", Redelivery: true}, p.Customer, p.ExternalID, p.Text)
+						w.inject(ctx, checker.Op{Client: "vendor", Redelivery: true}, p.Message)
 					}
 				})
 			}
@@ -109,38 +125,62 @@ func (w *Workload) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Send injects one more message of a customer, outside the plan. It must not run
-// while Run or another Send injects for the same customer.
+// Send injects one more message of a customer, outside the plan, on the first of
+// its channels. It must not run while Run or another Send injects for the same
+// customer.
 func (w *Workload) Send(ctx context.Context, customer int, text string) checker.Op {
-	return w.insist(ctx, customer, w.another(), text)
+	return w.Write(ctx, Message{Customer: customer, Channel: channelsOf(w.cfg, customer)[0], Text: text})
 }
 
-// Tail injects one message of each of n customers after every fault was healed:
-// the checker asks that each is accepted (L1).
+// Write injects a message outside the plan, as Send does. ID and Subject are made
+// when they are empty.
+func (w *Workload) Write(ctx context.Context, m Message) checker.Op {
+	return w.insist(ctx, w.completed(m))
+}
+
+// Again has the vendor deliver a message once more.
+func (w *Workload) Again(ctx context.Context, m Message) checker.Op {
+	return w.inject(ctx, checker.Op{Client: "vendor", Redelivery: true}, m)
+}
+
+// Tail injects one message of each of n customers, on each of its channels, after
+// every fault was healed: the checker asks that each is accepted (L1).
 func (w *Workload) Tail(ctx context.Context, n int) {
 	var all sync.WaitGroup
 	for customer := range min(n, w.cfg.Customers) {
 		all.Go(func() {
-			w.inject(ctx, checker.Op{Client: strconv.Itoa(customer), Tail: true}, customer, w.another(), questions[0])
+			for _, channel := range channelsOf(w.cfg, customer) {
+				m := w.completed(Message{Customer: customer, Channel: channel, Text: questions[0]})
+				w.inject(ctx, checker.Op{Client: client(m), Tail: true}, m)
+			}
 		})
 	}
 	all.Wait()
 }
 
-// another is the external id of a message outside the plan.
-func (w *Workload) another() string {
+// completed names a message outside the plan.
+func (w *Workload) completed(m Message) Message {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.extra++
-	return messageSid(w.cfg.Run+"/more", w.cfg.Seed, w.extra)
+	if m.ID == "" {
+		w.extra++
+		m.ID = newID(Config{Run: w.cfg.Run + "/more", Seed: w.cfg.Seed}, m.Channel, w.extra)
+	}
+	if m.Subject == "" {
+		m.Subject = "Question " + m.ID[:8]
+	}
+	return m
 }
 
+// client is who injects: one for each customer and channel.
+func client(m Message) string { return strconv.Itoa(m.Customer) + "/" + string(m.Channel) }
+
 // insist injects a message until it is accepted or cfg.Insist is over.
-func (w *Workload) insist(ctx context.Context, customer int, id, text string) checker.Op {
+func (w *Workload) insist(ctx context.Context, m Message) checker.Op {
 	until := time.Now().Add(w.cfg.Insist)
 	first := true
 	for {
-		op := w.inject(ctx, checker.Op{Client: strconv.Itoa(customer), Redelivery: !first}, customer, id, text)
+		op := w.inject(ctx, checker.Op{Client: client(m), Redelivery: !first}, m)
 		if op.Outcome == checker.OK || time.Now().After(until) || !sleep(ctx, 250*time.Millisecond) {
 			return op
 		}
@@ -149,9 +189,12 @@ func (w *Workload) insist(ctx context.Context, customer int, id, text string) ch
 }
 
 // inject has the vendor deliver one message once and notes what came of it.
-func (w *Workload) inject(ctx context.Context, op checker.Op, customer int, id, text string) checker.Op {
-	op.Customer, op.Address, op.Channel, op.ExternalID = strconv.Itoa(customer), Address(w.cfg.Run, customer), string(support.WhatsApp), id
-	op.Return, op.Outcome = checker.Never, checker.Unknown
+func (w *Workload) inject(ctx context.Context, op checker.Op, m Message) checker.Op {
+	op.Customer, op.Address, op.Channel = strconv.Itoa(m.Customer), w.cfg.address(m.Channel, m.Customer), string(m.Channel)
+	if m.From != "" {
+		op.Address = m.From
+	}
+	op.Return, op.Outcome, op.Allow, op.Message = checker.Never, checker.Unknown, m.Allow, m.ID
 	select {
 	case w.slots <- struct{}{}:
 		defer func() { <-w.slots }()
@@ -159,42 +202,44 @@ func (w *Workload) inject(ctx context.Context, op checker.Op, customer int, id, 
 		return op
 	}
 	op.Call = int64(time.Since(w.start))
-	status, err := w.post(ctx, url.Values{"From": {op.Address}, "Body": {text}, "MessageSid": {id}, "ProfileName": {"Customer " + op.Customer}})
-	if err == nil {
-		op.Status = status
+	var got delivered
+	switch m.Channel {
+	case support.Email:
+		got = w.mail(ctx, m)
+	case support.WebForm:
+		got = w.form(ctx, m)
+	default:
+		got = w.whatsApp(ctx, m, op.Address)
 	}
-	if op.Status == http.StatusOK {
+	op.ExternalID, op.Status, op.MessageID, op.ThreadID = got.externalID, got.status, got.messageID, got.threadID
+	switch {
+	case op.Status == http.StatusOK:
 		op.Outcome, op.Return = checker.OK, int64(time.Since(w.start))
+	case got.refused:
+		op.Outcome = checker.Failed
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.history = append(w.history, op)
+	w.note(&op, m)
 	return op
 }
 
-// post asks the simulated vendor to deliver and returns the webhook's status.
-func (w *Workload) post(ctx context.Context, form url.Values) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.cfg.Sim+"/_ctl/whatsapp/inbound", strings.NewReader(form.Encode()))
-	if err != nil {
-		return 0, err
+// note adds an op to the history. What names a mail or a form is known once it is
+// accepted; the tries before were for the same.
+func (w *Workload) note(op *checker.Op, m Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if first := w.known[m.ID]; first == "" && op.ExternalID != "" {
+		w.known[m.ID] = op.ExternalID
+		for i := range w.history {
+			if w.history[i].Message == m.ID {
+				w.history[i].ExternalID = op.ExternalID
+			}
+		}
+	} else if op.ExternalID == "" {
+		op.ExternalID = first
+	} else if op.ExternalID != first {
+		op.First = first
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	res, err := w.http.Do(req)
-	if err != nil {
-		return 0, fmt.Errorf("inject: %w", err)
-	}
-	defer res.Body.Close()
-	var said struct {
-		WebhookStatus int `json:"webhook_status"`
-	}
-	if res.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(res.Body, 512))
-		return 0, fmt.Errorf("inject: the simulator said %d: %s", res.StatusCode, text)
-	}
-	if err := json.NewDecoder(res.Body).Decode(&said); err != nil {
-		return 0, fmt.Errorf("inject: %w", err)
-	}
-	return said.WebhookStatus, nil
+	w.history = append(w.history, *op)
 }
 
 // History is what was injected up to now.

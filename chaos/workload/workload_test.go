@@ -86,7 +86,7 @@ func TestEveryMessageIsInjectedInItsCustomersOrder(t *testing.T) {
 	want := map[string][]string{}
 	for _, p := range w.Plan() {
 		a := Address("r", p.Customer)
-		want[a] = append(want[a], p.ExternalID)
+		want[a] = append(want[a], p.ID)
 	}
 	got := map[string][]string{}
 	for _, op := range w.History() {
