@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"fte/support"
@@ -31,6 +32,9 @@ type town struct {
 	off     bool
 	healing bool
 	serial  int
+	through Store    // what actors see; the town's own tables unless set
+	who     Identity // likewise
+	voice   Voice
 	noGuard bool // a planted bug: the merge does not look at the loser's version
 
 	actors  map[support.CustomerID]*resident
@@ -274,12 +278,22 @@ func (w *town) resident(id support.CustomerID) *resident {
 		return a
 	}
 	member := w.newID()
-	w.stores[id].states[member] = "active"
+	if s := w.stores[id]; s != nil {
+		s.states[member] = "active"
+	}
 	a := &resident{}
 	cfg := template
 	cfg.Store, cfg.NewID, cfg.Identity, cfg.Peers = w, w.newID, w, w
+	cfg.Pages.Verify = func(t string) string { return "https://example.org/verify#" + t }
+	if w.through != nil {
+		cfg.Store, cfg.Identity, cfg.Voice, cfg.NewID = w.through, w.who, w.voice, func() string { return uuid.Must(uuid.NewV7()).String() }
+		cfg.Acknowledge = func(before []support.Message, _ support.Channel, _ time.Time) string {
+			return fmt.Sprint(len(before), " before")
+		}
+		cfg.Pages.Link = func(id support.CustomerID, ticket string) string { return "https://example.org/link#" + string(id) }
+		cfg.Pages.NotMe = func(id support.CustomerID, code string) string { return "https://example.org/notme#" + code }
+	}
 	cfg.AgentOn = func(support.Channel) bool { return !w.off }
-	cfg.Pages = Pages{Verify: func(t string) string { return "https://example.org/verify#" + t }}
 	cfg.mono = func() time.Duration { return w.now.Sub(epoch) }
 	a.core = core{cfg: &cfg, id: id, owner: member}
 	w.actors[id] = a
