@@ -194,6 +194,9 @@ func (c *content) text(p *Part, params map[string]string) []line {
 		body, c.cut = body[:c.left], true
 	}
 	c.left -= len(body)
+	if len(body) == 0 && p.Size > 0 && p.AttachmentID != "" { // it lies in Gmail and was not fetched
+		c.cut = true
+	}
 	name := params["charset"]
 	if p.Type == "text/html" {
 		if name == "" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -52,6 +53,23 @@ func TestBombs(t *testing.T) {
 	}
 }
 
+// busy is what this process has computed so far: other processes do not count,
+// as a clock's time would have them.
+func busy(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// aSecond is the most that reading a mail may take (`fte mail parse`); the race
+// detector makes it about ten times as much.
+func aSecond() time.Duration {
+	if raceEnabled {
+		return 20 * time.Second
+	}
+	return time.Second
+}
+
 // TestLimits: each limit of GM-09 and one beyond.
 func TestLimits(t *testing.T) {
 	header := "From: a@example.com\nSubject: big\n"
@@ -74,11 +92,11 @@ func TestLimits(t *testing.T) {
 		"1 MB of text":     {header + "\n" + filler(1<<20), ""},
 		"2 MB of text":     {header + "\n" + filler(2<<20), "text"},
 	} {
-		begin := time.Now()
+		begin := busy(t)
 		s, err := ParseMIME([]byte(c.raw))
 		require.NoError(t, err, name)
 		m := Read(s, ReadConfig{})
-		took := time.Since(begin)
+		took := busy(t) - begin
 		require.Equal(t, "a@example.com", m.From.Value, name)
 		if c.beyond == "" {
 			require.Empty(t, s.Beyond, name)
@@ -91,7 +109,7 @@ func TestLimits(t *testing.T) {
 			require.Equal(t, Person, m.Action, name)
 		}
 		require.NotEmpty(t, m.Visible, name)
-		require.Less(t, took, time.Second, name)
+		require.Less(t, took, aSecond(), name)
 	}
 }
 
@@ -108,6 +126,14 @@ func TestATreeBeyondTheLimitsIsCut(t *testing.T) {
 	}
 	p.Header = []Field{{"From", "a@example.com"}}
 	require.Equal(t, "oversize", Read(Source{Root: p}, ReadConfig{}).Reason)
+}
+
+// TestTextThatWasNotFetched: Gmail's API keeps a long text apart; without it
+// only the snippet is known.
+func TestTextThatWasNotFetched(t *testing.T) {
+	m := Read(Source{Snippet: "It begins", Root: Part{Type: "text/plain", AttachmentID: "a", Size: 5000, Header: []Field{{"From", "a@example.com"}}}}, ReadConfig{})
+	require.Equal(t, "It begins", m.Visible)
+	require.Equal(t, Person, m.Action)
 }
 
 func TestNoMail(t *testing.T) {
@@ -166,14 +192,14 @@ func TestSlowInputs(t *testing.T) {
 		"parameters":          "From: a@example.com\nContent-Type: text/plain" + strings.Repeat("; a*1=b", 30000) + "\n\nx",
 		"many delivery fails": "From: mailer-daemon@example.com\nContent-Type: multipart/report; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\n" + fill("a: b\n\n") + "\n--b--\n",
 	} {
-		begin := time.Now()
+		begin := busy(t)
 		var out bytes.Buffer
 		require.NoError(t, WriteParsed(&out, []byte(raw)), name)
-		took := time.Since(begin)
-		if took > 200*time.Millisecond {
+		took := busy(t) - begin
+		if took > 300*time.Millisecond {
 			t.Logf("%s: %v", name, took)
 		}
-		require.Less(t, took, 2*time.Second, name) // a second, on a machine that does nothing else
+		require.Less(t, took, aSecond(), name)
 	}
 }
 
