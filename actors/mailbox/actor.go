@@ -87,6 +87,9 @@ func (a *Actor) Receive(_ context.Context, msg []byte) ([]byte, error) {
 			a.begin()
 		}
 	case hint:
+		if a.draining { // the vendor says it again, to the next owner
+			return nil, fmt.Errorf("%s %s moves: %w", a.kind, a.id, support.ErrRetry)
+		}
 		a.hinted = true
 		a.begin()
 	default:

@@ -317,6 +317,9 @@ func TestHintsInAnyOrderNeverMoveTheCursorBack(t *testing.T) {
 	require.NoError(t, hints.Hint(t.Context(), ourMailbox, 1))
 	close(proceed)
 	require.Eventually(t, func() bool { return p.accounts.loads.Load() > loads }, patience, time.Millisecond)
+
+	require.True(t, a.Post(drain{}))
+	require.ErrorIs(t, hints.Hint(t.Context(), ourMailbox, 1), support.ErrRetry, "what moves takes no hints")
 }
 
 func TestACrashAmidTheHistoryLosesNothing(t *testing.T) {

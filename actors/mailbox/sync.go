@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -158,31 +159,31 @@ func (b *box) days() int {
 
 // missing leaves out what this activation published and what is stored already.
 func (b *box) missing(ctx context.Context, ids []string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, stepTime)
-	defer cancel()
 	var out []string
-	for len(ids) > 0 {
-		batch := ids[:min(len(ids), missingBatch)]
-		ids = ids[len(batch):]
-		external := make([]string, len(batch))
-		for i, id := range batch {
-			external[i] = b.mail.ExternalID(id)
-		}
-		missing, err := b.cfg.Accounts.Missing(ctx, support.Email, external)
+	for batch := range slices.Chunk(ids, missingBatch) {
+		missing, err := b.missingOf(ctx, batch)
 		if err != nil {
 			return nil, err
 		}
-		unknown := make(map[string]bool, len(missing))
-		for _, id := range missing {
-			unknown[id] = true
-		}
-		for i, id := range batch {
-			if unknown[external[i]] && !b.published[id] {
-				out = append(out, id)
-			}
-		}
+		out = append(out, missing...)
 	}
 	return out, nil
+}
+
+func (b *box) missingOf(ctx context.Context, ids []string) (out []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	external := make([]string, len(ids))
+	for i, id := range ids {
+		external[i] = b.mail.ExternalID(id)
+	}
+	missing, err := b.cfg.Accounts.Missing(ctx, support.Email, external)
+	for i, id := range ids {
+		if !b.published[id] && slices.Contains(missing, external[i]) {
+			out = append(out, id)
+		}
+	}
+	return out, err
 }
 
 // take publishes one mail. One that fails ends the pass, so that order is kept;
@@ -210,6 +211,7 @@ func (b *box) take(ctx context.Context, id string) error {
 		return ctx.Err()
 	case errors.Is(err, support.ErrNotFound): // deleted since
 		b.metrics.mails.WithLabelValues("gone").Inc()
+		b.log.Info("mail was deleted before it was read", zap.String("message_id", b.mail.ExternalID(id)))
 		b.published[id] = true
 		return nil
 	case err != nil:
