@@ -36,8 +36,8 @@ func newTopics(list string) (all []topic) {
 	return all
 }
 
-// topicOf is what a message is about, as far as the list knows: its subject
-// decides before its text.
+// topicOf is what a message is about, empty where the list knows nothing of it: its
+// subject decides before its text.
 func topicOf(m support.Message) string {
 	for _, text := range []string{m.Subject, ends(m.Body)} {
 		s := normal(text)
@@ -47,7 +47,7 @@ func topicOf(m support.Message) string {
 			}
 		}
 	}
-	return "an earlier question"
+	return ""
 }
 
 // byChannel is how a customer wrote to us.
@@ -66,17 +66,41 @@ func Acknowledge(history []support.Message, now support.Channel, at time.Time) s
 	return acknowledge(history, at, func(support.Message) bool { return true })
 }
 
+// saidSo begins every acknowledgement.
+const saidSo = "You wrote to us about "
+
 func acknowledge(history []support.Message, at time.Time, counts func(support.Message) bool) string {
-	var last *support.Message
+	last := latest(history, counts)
+	if last == nil {
+		return ""
+	}
+	return saidSo + subjectOf(history, *last) + " " + byChannel[last.Channel] + " " + ago(last.CommittedAt, at) + "."
+}
+
+// latest is the customer's latest message of those that count, nil without one.
+func latest(history []support.Message, counts func(support.Message) bool) (last *support.Message) {
 	for i, m := range history {
 		if m.Direction == support.In && byChannel[m.Channel] != "" && counts(m) && (last == nil || m.CommittedAt.After(last.CommittedAt)) {
 			last = &history[i]
 		}
 	}
-	if last == nil {
-		return ""
+	return last
+}
+
+// subjectOf is what a contact was about: the message itself, else, where that says
+// nothing ("yes", "thanks"), what was written on its channel in the day before.
+func subjectOf(history []support.Message, m support.Message) string {
+	since := m.CommittedAt.Add(-24 * time.Hour)
+	for at := &m; at != nil; {
+		if name := topicOf(*at); name != "" {
+			return name
+		}
+		before := at.CommittedAt
+		at = latest(history, func(o support.Message) bool {
+			return o.Channel == m.Channel && o.CommittedAt.Before(before) && o.CommittedAt.After(since)
+		})
 	}
-	return "You wrote to us about " + topicOf(*last) + " " + byChannel[last.Channel] + " " + ago(last.CommittedAt, at) + "."
+	return "an earlier question"
 }
 
 // ago is a rough time. Days are those of UTC: where customers live is not known.
@@ -100,23 +124,26 @@ func ago(then, at time.Time) string {
 	}
 }
 
-// earlier acknowledges earlier contact where a reply begins a conversation or the
-// customer has changed the channel, as far as the session is proved (channels.md
-// §4.1).
+// earlier acknowledges earlier contact where a reply begins a conversation, or
+// where the customer has written on another channel since we last answered on
+// this one, as far as the session is proved (channels.md §4.1).
 func (a *Agent) earlier(in support.TurnInput) string {
 	if in.Scope.Level < support.ChannelVerified {
 		return ""
 	}
-	past := slices.DeleteFunc(slices.Clone(in.History), func(m support.Message) bool {
-		return m.Direction != support.In || m.Ticket != "" && m.Ticket == in.Ticket.ID
-	})
 	at := a.cfg.Clock()
 	if in.FirstReply {
-		return Acknowledge(past, in.Channel, at)
+		return Acknowledge(slices.DeleteFunc(slices.Clone(in.History), func(m support.Message) bool {
+			return m.Ticket != "" && m.Ticket == in.Ticket.ID
+		}), in.Channel, at)
 	}
-	said := slices.DeleteFunc(slices.Clone(in.History), func(m support.Message) bool { return m.Direction != support.In })
-	if len(said) == 0 || said[len(said)-1].Channel == in.Channel {
+	elsewhere := func(m support.Message) bool { return m.Channel != in.Channel }
+	other := latest(in.History, elsewhere)
+	if other == nil || slices.ContainsFunc(in.History, func(m support.Message) bool {
+		answered := m.By != support.BySystem || strings.Contains(m.Body, saidSo) // proofs and the like are no answers
+		return m.Direction == support.Out && m.Channel == in.Channel && m.CommittedAt.After(other.CommittedAt) && answered
+	}) {
 		return ""
 	}
-	return acknowledge(said[len(said)-1:], at, func(support.Message) bool { return true })
+	return acknowledge(in.History, at, elsewhere)
 }

@@ -95,6 +95,38 @@ func TestRepliesAcknowledgeEarlierContact(t *testing.T) {
 	}
 }
 
+// Who links WhatsApp to an address and then asks is told of the mails before: codes,
+// a yes and our word on them are no contact that was answered. It is said once.
+func TestAfterLinkingTheMailsAreAcknowledged(t *testing.T) {
+	cfg := config(nil)
+	cfg.Clock = func() time.Time { return noon }
+	a := newAgent(t, cfg)
+	out := func(ch support.Channel, before time.Duration, by support.Author, body string) support.Message {
+		return support.Message{Direction: support.Out, Channel: ch, By: by, Body: body, CommittedAt: noon.Add(-before)}
+	}
+	in := ask(support.WhatsApp, "Is there a dark mode?")
+	in.FirstReply = false
+	in.History = []support.Message{
+		wrote(support.Email, 3*time.Hour, "Export", "How do I export a board?"), out(support.Email, 3*time.Hour-time.Minute, support.ByAgent, "Choose Export."), wrote(support.Email, 170*time.Minute, "Re: Your question", "Thanks!"),
+		wrote(support.WhatsApp, 5*time.Minute, "", "LINK-7H2K9QWX"), out(support.WhatsApp, 5*time.Minute, support.BySystem, "Reply YES"), wrote(support.WhatsApp, 4*time.Minute, "", "yes"), out(support.WhatsApp, 4*time.Minute, support.BySystem, "It is linked."),
+	}
+	said := func() bool {
+		got, err := a.Run(t.Context(), in, (&book{}).record)
+		require.NoError(t, err)
+		return strings.Contains(got.Text, "You wrote to us about exporting data by e-mail earlier today.")
+	}
+	require.True(t, said())
+	in.History = append(in.History, out(support.WhatsApp, 3*time.Minute, support.ByAgent, "Theme > Dark."))
+	require.False(t, said(), "it was answered here since")
+	in.History[len(in.History)-1] = out(support.WhatsApp, 3*time.Minute, support.BySystem, "Confirmed. You wrote to us about exporting data by e-mail earlier today.")
+	require.False(t, said(), "it was said")
+	in.History = append(in.History, wrote(support.Email, time.Minute, "", "I still cannot export it"))
+	in.Channel = support.WhatsApp
+	got, err := a.Run(t.Context(), in, (&book{}).record)
+	require.NoError(t, err)
+	require.Contains(t, got.Text, "You wrote to us about exporting data by e-mail a short while ago.")
+}
+
 // The ticket at hand is no earlier contact.
 func TestTheTicketAtHandIsNotEarlier(t *testing.T) {
 	in := ask(support.Email, "Is there a dark mode?")
