@@ -84,12 +84,14 @@ type node struct {
 	over bool
 }
 
-func newNode(t *testing.T, cfg Config, name string) *node {
+func newNode(t *testing.T, cfg Config, name string) *node { return newNodeOf(t, cfg, name, someone) }
+
+func newNodeOf(t *testing.T, cfg Config, name string, id support.CustomerID) *node {
 	actors, err := New(cfg)
 	require.NoError(t, err)
 	n := &node{t: t, actors: actors, name: name, mail: make(chan func(*Actor), 1000), done: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	a, err := actors.Activate(string(someone), n)
+	a, err := actors.Activate(string(id), n)
 	require.NoError(t, err)
 	go func() {
 		defer close(n.done)
