@@ -77,7 +77,12 @@ func (w *mailWorld) on(suffix string, n int32, hook func(do func() (*http.Respon
 	defer w.mu.Unlock()
 	w.hook = func(r *http.Request, do func() (*http.Response, error)) (*http.Response, error) {
 		if strings.HasSuffix(r.URL.Path, suffix) && r.Method == http.MethodPost && seen.Add(1) <= n {
-			return hook(do)
+			passed := false
+			resp, err := hook(func() (*http.Response, error) { passed = true; return do() })
+			if err == nil && !passed { // whoever answers has read the request
+				_, err = io.Copy(io.Discard, r.Body)
+			}
+			return resp, err
 		}
 		return do()
 	}
@@ -376,4 +381,76 @@ func TestGmailAtItsWorst(t *testing.T) {
 		last[id] = seq
 	}
 	require.Len(t, seen, 2*customers)
+}
+
+// A mail in no thread, sent and cut, is found among what was sent.
+func TestASentMailIsFoundWithoutItsThread(t *testing.T) {
+	for name, thread := range map[string]string{"new": "", "unknown thread": "1234567890abcdef"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newMailWorld(t)
+			id, _ := w.wrote("ada@example.org")
+			w.answer(id, "Ada@Example.org", thread, "First.")
+			w.on("/drafts/send", 1, func(do func() (*http.Response, error)) (*http.Response, error) {
+				if resp, err := do(); err == nil {
+					resp.Body.Close()
+				}
+				return nil, errors.New("connection cut")
+			})
+			w.run("w1", nil)
+			w.settles(support.OutAccepted)
+			require.Len(t, w.mailed(), 1)
+			require.Equal(t, 1, w.count(`SELECT count(*) FROM outbox WHERE provider_id = $1 AND message_id IS NOT NULL`, w.mailed()[0].ProviderID))
+		})
+	}
+}
+
+// Nothing is sent again, or given up, before two looks said the same.
+func TestALookIsBelievedTheSecondTime(t *testing.T) {
+	w := newMailWorld(t)
+	id, in := w.wrote("ada@example.org")
+	w.answer(id, "ada@example.org", in.ThreadID, "First.")
+	list, err := w.outbox.Claim(t.Context(), support.Email, "w1", 1, time.Minute)
+	require.NoError(t, err)
+	o := list[0]
+	found, err := w.mails.Lookup(t.Context(), o)
+	require.NoError(t, err)
+	require.Equal(t, support.Lookup{Unsent: true, Code: "no_draft"}, found, "nothing can have left")
+
+	w.on("/drafts/send", 1, func(func() (*http.Response, error)) (*http.Response, error) { return answered(503) })
+	_, err = w.mails.Send(t.Context(), o)
+	var judged *support.SendError
+	require.ErrorAs(t, err, &judged)
+	require.True(t, judged.Unknown && judged.Down)
+	require.NoError(t, w.pool.QueryRow(t.Context(), `SELECT draft_id FROM outbox`).Scan(&o.DraftID))
+
+	first, err := w.mails.Lookup(t.Context(), o)
+	require.NoError(t, err)
+	require.Equal(t, 100*time.Millisecond, first.Again, "10 s at a hundredth")
+	o.Error = first.Code
+	second, err := w.mails.Lookup(t.Context(), o)
+	require.NoError(t, err)
+	require.True(t, second.Unsent)
+
+	require.NoError(t, w.gmail.Control().Faults.Set(simctl.Fault{Vendor: "gmail", Kind: simctl.Error, Path: "/drafts/"}))
+	_, err = w.mails.Lookup(t.Context(), o)
+	require.ErrorIs(t, err, support.ErrUnavailable, "a look-up that fails decides nothing")
+	w.gmail.Control().Faults.Heal()
+
+	sent, err := w.mails.Send(t.Context(), o)
+	require.NoError(t, err)
+	found, err = w.mails.Lookup(t.Context(), o)
+	require.NoError(t, err)
+	require.Equal(t, support.Lookup{Found: true, ProviderID: sent, State: support.OutAccepted}, found)
+
+	other := o
+	other.Customer, other.Error = "0193f3b0-0000-7000-8000-000000000001", "draft_there" // of another reply: not found by its key
+	gone, err := w.mails.Lookup(t.Context(), other)
+	require.NoError(t, err)
+	require.False(t, gone.Gone || gone.Unsent || gone.Found)
+	require.Positive(t, gone.Again)
+	other.Error = gone.Code
+	gone, err = w.mails.Lookup(t.Context(), other)
+	require.NoError(t, err)
+	require.True(t, gone.Gone)
 }
