@@ -201,6 +201,7 @@ var (
 	opens  = regexp.MustCompile(`(?i)^\**((on|am|le|el|il|em|op|w dniu|dnia|den|dne|in data|a)\s.*\d|\p{L}{2,4}\.?,? \d|(mon|tues|wednes|thurs|fri|satur|sun)day|\d{1,4}[./年-]\s?\d|在|於|于|في|[^.!?]{0,80}<?[^\s<>@]+@[^\s<>@]+\.[^\s<>@]+|>?\s*(el|le|il)\s)`)
 	timeOf = regexp.MustCompile(`\b\d{1,2}\s?[:.h：]\s?\d{2}\b|\d{1,2}[:：]\d{2}`)
 	dateOf = regexp.MustCompile(`\d{4}|\d{1,2}[./-]\d{1,2}|\d{1,2}\.? \p{L}{3,}|\p{L}{3,}\.? \d{1,2}`)
+	yearOf = regexp.MustCompile(`\b(19|20)\d{2}\b|(19|20)\d{2}年|\d{1,2}[./-]\d{1,2}[./-]\d{2}`)
 	addrOf = regexp.MustCompile(`[^\s<>@()]+@[^\s<>@()]+\.[^\s<>@()]+`)
 	// yahooLine has the quotation begin on the line of its attribution.
 	yahooLine = regexp.MustCompile(`^(On|Am|Le|El|Il|Em|Op) .{5,150}<[^\s<>]+@[^\s<>]+> (wrote|schrieb|a écrit|escribió|ha scritto|escreveu|schreef):\s{2,}\S`)
@@ -214,10 +215,10 @@ func attributes(s string) (ok, strong bool) {
 	}
 	addressed := strings.Contains(s, "@") && addrEnds.MatchString(s)
 	if !wrote.MatchString(s) { // languages that use no verb: "2026年11月2日(月) 10:00 Name <a@b>:"
-		strong = addressed && dateOf.MatchString(s) && timeOf.MatchString(s)
-		return strong, strong
+		ok = addressed && dateOf.MatchString(s) && timeOf.MatchString(s)
+		return ok, ok && (strings.Contains(s, "年") || strings.Contains(s, " от "))
 	}
-	return true, addressed || dateOf.MatchString(s) && (timeOf.MatchString(s) || addrOf.MatchString(s))
+	return true, addressed || yearOf.MatchString(s) && timeOf.MatchString(s) || addrOf.MatchString(s) && dateOf.MatchString(s)
 }
 
 // headerBlock matches the header of a mail written out in its body, from line i
