@@ -123,7 +123,7 @@ func (s *Server) bounce(l *letter, to []string) {
 	for _, recipient := range to {
 		local, _, _ := strings.Cut(recipient, "@")
 		kind, _, _ := strings.Cut(strings.ToLower(local), "+")
-		if kind != "bounce" && kind != "delayed" {
+		if kind != "bounce" && kind != "nobody" && kind != "delayed" {
 			continue
 		}
 		s.work.Go(func() {

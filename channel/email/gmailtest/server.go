@@ -27,9 +27,10 @@
 //	POST /_ctl/gmail/token      {"invalid_grant":bool}: the refresh token and every access token are refused
 //	POST /_ctl/gmail/quota      {"units_per_minute":N}: what a user may spend, 0 for no bound
 //
-// A mail to a recipient whose local part is "bounce" or "delayed" comes back as a
-// delivery status notification of that kind. No other mail comes back: one that is
-// sent to the mailbox itself goes nowhere. Faults are those of the vendor "gmail".
+// A mail to a recipient whose local part is "bounce", "nobody" or "delayed", or one
+// of them and a tag, comes back as a delivery status notification: the first two
+// failed. No other mail comes back: one that is sent to the mailbox itself goes
+// nowhere. Faults are those of the vendor "gmail".
 package gmailtest
 
 import (
