@@ -24,8 +24,8 @@ func readParts(root *Part) content {
 	return c
 }
 
-// take reads one part. root is true for the body's own leaf, which is text
-// whatever it is called.
+// take reads one part. root is true where the body is expected: a text that
+// stands there is the body although it has a name, unless it is a file.
 func (c *content) take(p *Part, root bool) {
 	_, params := mediaType(p.value("Content-Type"), "")
 	disposition, _ := mediaType(p.value("Content-Disposition"), "")
@@ -48,7 +48,7 @@ func (c *content) take(p *Part, root bool) {
 	case p.Type == "message/delivery-status", p.Type == "message/disposition-notification", p.Type == "message/feedback-report":
 	case p.Type == "text/calendar" && disposition != "attachment" && (p.Name == "" || params["method"] != ""):
 		c.calendar = calendarMethod(p, params["method"])
-	case (p.Type == "text/plain" || p.Type == "text/html" || p.Type == "text/enriched" || p.Type == "text") && (root || disposition != "attachment" && p.Name == ""):
+	case (p.Type == "text/plain" || p.Type == "text/html" || p.Type == "text/enriched" || p.Type == "text") && (disposition == "" && root || disposition != "attachment" && p.Name == ""):
 		c.add(c.text(p, params))
 	default:
 		c.file(p, params)
