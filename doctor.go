@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -119,10 +118,15 @@ func newDoctor(dir string, given bool) (*doctor, []finding, error) {
 	return d, first, nil
 }
 
-// devEnvironment sets what fte dev gives its processes, until restore is called.
+// devEnvironment sets what the fte dev in dir gives its processes, until restore
+// is called.
 func devEnvironment(dir string, j devJSON) (restore func()) {
+	var d dev
+	d.dir, d.http, d.sim = dir, strings.TrimPrefix(j.HTTP, "http://"), strings.TrimPrefix(j.Sim, "http://")
+	d.database, d.kafka.KafkaBrokers, d.token, d.twilio = j.DatabaseURL, j.Kafka, j.OperatorToken, "simulated"
 	var undo []func()
-	set := func(name, value string) {
+	for _, setting := range d.settings() {
+		name, value, _ := strings.Cut(setting, "=")
 		old, was := os.LookupEnv(name)
 		os.Setenv(name, value)
 		undo = append(undo, func() {
@@ -130,21 +134,6 @@ func devEnvironment(dir string, j devJSON) (restore func()) {
 				os.Setenv(name, old)
 			}
 		})
-	}
-	for name, value := range map[string]string{
-		"FTE_ENV": "dev", "FTE_DEV_DIR": dir, "DATABASE_URL": j.DatabaseURL, "KAFKA_BROKERS": strings.Join(j.Kafka, ","), "FTE_KEYS": filepath.Join(dir, "keys"),
-		"FTE_OPERATOR_TOKEN": j.OperatorToken, "FTE_TLS_CA": filepath.Join(dir, "tls", "ca.pem"), "FTE_TLS_CERT": filepath.Join(dir, "tls", "cert.pem"),
-		"FTE_TLS_KEY": filepath.Join(dir, "tls", "key.pem"), "FTE_ALLOW_INSECURE_UPSTREAMS": "true",
-	} {
-		set(name, value)
-	}
-	if os.Getenv("FTE_PUBLIC_URL") == "" {
-		set("FTE_PUBLIC_URL", j.HTTP)
-	}
-	if os.Getenv("TWILIO_ACCOUNT_SID") == "" { // simulated
-		for name, value := range map[string]string{"TWILIO_ACCOUNT_SID": devTwilioSID, "TWILIO_AUTH_TOKEN": "simulated", "TWILIO_WHATSAPP_NUMBER": j.WhatsAppNumber, "TWILIO_BASE_URL": j.Sim} {
-			set(name, value)
-		}
 	}
 	return func() {
 		for _, u := range undo {

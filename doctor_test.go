@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -123,6 +125,36 @@ func TestDoctor(t *testing.T) {
 			require.Equal(t, map[bool]int{true: 1, false: 0}[strings.HasPrefix(c.want, "FAIL")], code, out)
 		})
 	}
+}
+
+// With -dir the settings are those of the fte dev that runs there.
+func TestDoctorOfAFteDev(t *testing.T) {
+	well := healthy(t)
+	setenv(t, nil)
+	t.Setenv("FTE_API", "")
+	health := `{"status":"degraded","channels":{"email":{"status":"down","detail":"Gmail is away"}},"dependencies":{"postgres":{"status":"up"}}}`
+	mux := http.NewServeMux()
+	for path, answer := range map[string]string{"/livez": "ok", "/_ctl/faults": "[]", "/api/v1/members": `{"items":[]}`, "/health": health} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(path, "/api") && r.Header.Get("Authorization") != "Bearer "+well["FTE_OPERATOR_TOKEN"] {
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+			fmt.Fprint(w, answer)
+		})
+	}
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	dir := filepath.Dir(well["FTE_KEYS"])
+	raw, err := json.Marshal(devJSON{HTTP: server.URL, Sim: server.URL, DatabaseURL: well["DATABASE_URL"], Kafka: []string{well["KAFKA_BROKERS"]}, OperatorToken: well["FTE_OPERATOR_TOKEN"]})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "dev.json"), raw, 0o600))
+	code, out, errs := fte(t, "doctor", "-dir", dir)
+	require.Zero(t, code, out+errs)
+	require.NotContains(t, out, "FAIL")
+	require.Contains(t, out, "ok   simulated vendors: ")
+	require.Contains(t, out, "ok   GMAIL_MAILBOX: simulated")
+	require.Contains(t, out, "warn channel email: down: Gmail is away, docs/runbook.md")
+	require.Empty(t, os.Getenv("DATABASE_URL"), "the environment is as before")
 }
 
 func TestDoctorWithoutARunningSystem(t *testing.T) {

@@ -145,6 +145,10 @@ func runWho(ctx context.Context, args []string, out io.Writer) error {
 	if by, ok := customer["held_by"].(string); ok {
 		mode += ", held by " + by
 	}
+	if to := fmt.Sprint(customer["id"]); isUUID.MatchString(to) && !strings.EqualFold(to, id) {
+		fmt.Fprintf(out, "merged    %v\n", id)
+		id = to
+	}
 	fmt.Fprintf(out, "customer  %v\nowner     %s\nepoch     %v\nversion   %v\nmode      %s\nresident  %v\n",
 		id, list.named(customer["owner"]), customer["epoch"], customer["version"], mode, customer["resident"])
 	if m, ok := found["message"].(map[string]any); ok {

@@ -46,7 +46,7 @@ func TestWhoNamesTheOwner(t *testing.T) {
 	id := "0190b7a0-0000-7000-8000-000000000001"
 	mux := http.NewServeMux()
 	for path, answer := range map[string]string{
-		"/api/v1/customers/" + id:                `{"owner":"abc","epoch":2,"version":5,"mode":"person","held_by":"Ada","resident":true}`,
+		"/api/v1/customers/" + id:                `{"id":"` + id + `","owner":"abc","epoch":2,"version":5,"mode":"person","held_by":"Ada","resident":true}`,
 		"/api/v1/customers/" + id + "/ownership": `{"items":[{"epoch":1,"owner":"gone","reason":"first","at":"2026-01-01T00:00:00Z"}]}`,
 		"/api/v1/members":                        string(membersJSON(1, 1, "active", time.Time{})),
 	} {
@@ -64,6 +64,13 @@ func TestWhoNamesTheOwner(t *testing.T) {
 	require.Contains(t, out, "worker-1 generation 1 (abc)")
 	require.Contains(t, out, "person, held by Ada")
 	require.Contains(t, out, "first  gone")
+	merged := strings.Replace(id, "1", "3", 1)
+	for _, rest := range []string{"", "/ownership"} {
+		mux.Handle("/api/v1/customers/"+merged+rest, http.RedirectHandler("/api/v1/customers/"+id+rest, http.StatusPermanentRedirect))
+	}
+	code, out, errs = fte(t, "who", merged)
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "merged    "+merged+"\ncustomer  "+id)
 	code, out, errs = fte(t, "who", strings.Replace(id, "1", "2", 1))
 	require.Equal(t, 1, code)
 	require.Empty(t, out)
