@@ -41,10 +41,7 @@ func mined(t *testing.T) *failpoints {
 	if testing.Short() {
 		t.Skip("real processes")
 	}
-	for other, running := range suites { // one at a time
-		running.end()
-		delete(suites, other)
-	}
+	alone()
 	t.Setenv("FTE_BIN", "") // whatever was built elsewhere has no failpoints
 	t.Setenv("GOFLAGS", strings.TrimSpace(os.Getenv("GOFLAGS")+" -tags=failpoint"))
 	bin, err := harness.Build(t.Context(), t.TempDir())

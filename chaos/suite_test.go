@@ -49,49 +49,67 @@ type suite struct {
 	history   []checker.Op
 	takeovers []checker.Takeover
 	calls     []checker.ModelCall
-	runs      int
+	runs      []*workload.Workload
 }
 
-// suites are the running systems by model.
+// suites are the running systems by kind.
 var suites = map[string]*suite{}
 
-// system returns the shared system with that model, healthy. A scenario that
-// fails takes it down, so that the next one starts from nothing.
-func system(t *testing.T, model string) *suite {
+// kinds are the systems that scenarios share.
+var kinds = map[string]harness.Config{
+	"local":    {Model: "local", Proxy: true},
+	"sim":      {Model: "sim", Proxy: true},
+	"channels": {Model: "local", APIs: 2},
+}
+
+// system returns the shared system of that kind, healthy. A scenario that fails
+// takes it down, so that the next one starts from nothing.
+func system(t *testing.T, kind string) *suite {
 	if testing.Short() {
 		t.Skip("real processes")
 	}
-	s := suites[model]
+	s := suites[kind]
 	if s == nil {
-		for other, running := range suites { // one at a time: the machine's cores are what recovery times are made of
-			running.end()
-			delete(suites, other)
-		}
-		s = launch(t, model)
-		suites[model] = s
+		alone()
+		s = start(t, kinds[kind])
+		suites[kind] = s
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			s.end()
-			delete(suites, model)
+			delete(suites, kind)
 		}
 	})
 	return s
 }
 
-// launch starts a system in a new folder.
+// alone takes the shared systems down: one at a time, the machine's cores are what
+// recovery times are made of.
+func alone() {
+	for kind, running := range suites {
+		running.end()
+		delete(suites, kind)
+	}
+}
+
+// launch starts a system with that model in a new folder.
 func launch(t *testing.T, model string, settings ...string) *suite {
+	return start(t, harness.Config{Model: model, Proxy: true, Env: settings})
+}
+
+// start starts a system in a new folder.
+func start(t *testing.T, cfg harness.Config) *suite {
 	bin, err := binary()
 	require.NoError(t, err)
 	dir, err := os.MkdirTemp("", "fte-chaos-")
 	require.NoError(t, err)
-	cfg := harness.Config{Binary: bin, Dir: filepath.Join(dir, "state"), Model: model, Proxy: true, Env: append([]string{"FTE_TIME_SCALE=0.05"}, settings...)}
+	cfg.Binary, cfg.Dir, cfg.Env = bin, filepath.Join(dir, "state"), append([]string{"FTE_TIME_SCALE=0.05"}, cfg.Env...)
 	dev, err := harness.Start(t.Context(), cfg)
 	if err != nil {
 		os.RemoveAll(dir)
 	}
 	require.NoError(t, err)
-	t.Logf("started with model %s in %v", model, dev.Took().Round(10*time.Millisecond))
+	t.Logf("started with model %s in %v", cfg.Model, dev.Took().Round(10*time.Millisecond))
 	return &suite{Dev: dev, cfg: cfg}
 }
 
@@ -115,13 +133,15 @@ func (s *suite) again(t *testing.T) {
 
 // customers plans a workload with customers of its own.
 func (s *suite) customers(t *testing.T, cfg workload.Config) *workload.Workload {
-	s.runs++
-	cfg.Sim, cfg.Run = s.First().Sim, fmt.Sprintf("%s/%d", t.Name(), s.runs)
+	first := s.First()
+	cfg.Sim, cfg.APIs, cfg.SiteKey, cfg.Mailbox = first.Sim, first.APIs, first.SiteKey, first.Mailbox
+	cfg.Run = fmt.Sprintf("%s/%d", t.Name(), len(s.runs)+1)
 	if cfg.Seed == 0 {
 		cfg.Seed = 1
 	}
 	w, err := workload.New(cfg)
 	require.NoError(t, err)
+	s.runs = append(s.runs, w)
 	return w
 }
 
@@ -153,6 +173,11 @@ func (s *suite) verdict(t *testing.T, within time.Duration, opts checker.Options
 	run, err := s.Gather(t.Context())
 	require.NoError(t, err)
 	run.History, run.Takeovers, run.Calls, run.Options = s.history, s.takeovers, s.calls, opts
+	for _, w := range s.runs {
+		tickets, err := w.Tickets(t.Context())
+		require.NoError(t, err)
+		run.Tickets = append(run.Tickets, tickets...)
+	}
 	v := checker.Judge(run)
 	t.Logf("drained in %v: %s %v", time.Since(began).Round(10*time.Millisecond), v.Result, v.Counts)
 	if v.Result != checker.Valid || drained != nil {

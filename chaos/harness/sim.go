@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"fte/chaos/checker"
@@ -66,6 +68,32 @@ func (d *Dev) Mend(ctx context.Context, from time.Time) error {
 // endpoints, e.g. push.
 func (d *Dev) Gmail(ctx context.Context, what string, in any) error {
 	return d.control(ctx, http.MethodPost, "/_ctl/gmail/"+what, in, nil)
+}
+
+// Mail is a mail in the simulated mailbox.
+type Mail struct {
+	ID        string `json:"id"`
+	ThreadID  string `json:"thread_id"`
+	Direction string `json:"direction"` // in or out
+	Subject   string `json:"subject"`
+	Text      string `json:"text"`
+	Headers   []struct{ Name, Value string }
+}
+
+// Header is the first header field of a name.
+func (m Mail) Header(name string) string {
+	for _, h := range m.Headers {
+		if strings.EqualFold(h.Name, name) {
+			return h.Value
+		}
+	}
+	return ""
+}
+
+// Mails are the mails from and to an address, oldest first.
+func (d *Dev) Mails(ctx context.Context, address string) ([]Mail, error) {
+	var list []Mail
+	return list, d.control(ctx, http.MethodGet, "/_ctl/gmail/messages?address="+url.QueryEscape(address), nil, &list)
 }
 
 // Script tells the simulated model what to say to a request that matches.
