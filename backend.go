@@ -227,7 +227,7 @@ func (b *backend) Turns(ctx context.Context, id support.CustomerID, q console.Qu
 		for _, s := range t.Steps {
 			steps = append(steps, object{"step": s.Step, "kind": s.Kind, "name": s.Name, "tokens_in": s.TokensIn, "tokens_out": s.TokensOut, "cost_microusd": s.CostMicroUSD})
 		}
-		return object{"turn": t.Turn, "kind": t.By, "inputs": t.Inputs, "state": t.State, "outcome": none(t.Outcome), "reply_seq": none(t.ReplySeq), "faults": t.Faults,
+		return object{"customer_id": t.Customer, "turn": t.Turn, "kind": t.By, "inputs": t.Inputs, "state": t.State, "outcome": none(t.Outcome), "reply_seq": none(t.ReplySeq), "faults": t.Faults,
 			"losses": t.Losses, "reason": none(t.Reason), "claimed_at": t.ClaimedAt, "ended_at": when(t.EndedAt), "steps": steps}
 	})
 }

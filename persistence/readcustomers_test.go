@@ -16,6 +16,8 @@ func (s store) merged(t *testing.T) (survivor, loser support.CustomerID) {
 	for i, id := range []support.CustomerID{survivor, loser, survivor} {
 		c := s.begin(t, id, "w")
 		inbound(&c, string(rune('a'+i)), []string{"first", "second", "third"}[i])
+		turn := int64(1 + i/2)
+		c.Turns, c.Steps = []support.TurnWrite{claim(turn, c.Messages[0].Seq)}, []support.StepWrite{{Turn: turn, Step: support.Step{Step: 1, Kind: "tool", Name: "search", Result: []byte(c.Messages[0].Body)}}}
 		c.Messages[0].Channel = []support.Channel{support.Email, support.WhatsApp, support.Email}[i]
 		s.commit(t, c)
 	}
@@ -52,6 +54,17 @@ func TestMergedCustomersAreReadAsOne(t *testing.T) {
 		_, err = r.Messages(t.Context(), survivor, cursor, 1)
 		require.ErrorIs(t, err, support.ErrMalformed, cursor)
 	}
+
+	var steps []string
+	for after, page := "", 0; page == 0 || after != ""; page++ {
+		p, err := r.Turns(t.Context(), survivor, after, 2)
+		require.NoError(t, err)
+		for _, turn := range p.Items {
+			steps = append(steps, string(turn.Customer)+" "+string(turn.Steps[0].Result))
+		}
+		after = p.Next
+	}
+	require.Equal(t, []string{string(survivor) + " third", string(loser) + " second", string(survivor) + " first"}, steps)
 
 	ch, err := r.LastChannel(t.Context(), survivor)
 	require.NoError(t, err)

@@ -3,6 +3,8 @@ package persistence
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,57 +53,81 @@ LIMIT $5`, string(id), at, null(string(customer)), seq, limit+1)
 	}), nil
 }
 
-// Turns returns a customer's turns with their steps, opened, newest first. Next
-// is the turn to go on below.
+// Turns returns the turns of a customer and of all that were merged into it,
+// with their steps, opened, newest first.
 func (r *Reads) Turns(ctx context.Context, id support.CustomerID, after string, limit int) (Page[support.Turn], error) {
 	turns, err := r.turns(ctx, id, after, pageSize(limit))
 	if err != nil {
-		return Page[support.Turn]{}, fmt.Errorf("list turns of customer %s: %w", id, err)
+		return Page[support.Turn]{}, fmt.Errorf("list turns of customer %s: %w", id, unavailable(err))
 	}
 	return turns, nil
 }
 
-func (r *Reads) turns(ctx context.Context, id support.CustomerID, after string, limit int) (Page[support.Turn], error) {
-	var none Page[support.Turn]
-	below, err := number(after)
+func (r *Reads) turns(ctx context.Context, id support.CustomerID, after string, limit int) (none Page[support.Turn], err error) {
+	at, customer, turn, err := momentAndKey(after)
 	if err != nil {
 		return none, err
 	}
-	found, asOf, err := readJSON[turnRow](ctx, r, `
-SELECT turn, kind, inputs, inputs_of, state, outcome, reply_seq, faults, losses, reason, claimed_at, ended_at
-FROM turns WHERE customer_id = $1 AND ($2::bigint IS NULL OR turn < $2::bigint) ORDER BY turn DESC LIMIT $3`, string(id), below, limit+1)
-	if err != nil || len(found) == 0 {
-		return Page[support.Turn]{AsOf: asOf}, err
+	type row struct {
+		Customer support.CustomerID `json:"customer_id"`
+		turnRow
 	}
-	turns, at := make([]support.Turn, len(found)), map[int64]int{}
-	numbers := make([]int64, len(found))
-	for i, t := range found {
-		turns[i], at[t.Turn], numbers[i] = t.turn(id), i, t.Turn
+	found, asOf, err := readJSON[row](ctx, r, unionOf+`
+SELECT t.*
+FROM ids, LATERAL (
+  SELECT customer_id, turn, kind, inputs, inputs_of, state, outcome, reply_seq, faults, losses, reason, claimed_at, ended_at
+  FROM turns
+  WHERE customer_id = ids.id
+  AND ($2::timestamptz IS NULL OR (claimed_at, customer_id, turn) < ($2, $3::uuid, $4::bigint))
+  ORDER BY turn DESC
+  LIMIT $5
+) AS t
+ORDER BY t.claimed_at DESC, t.customer_id DESC, t.turn DESC
+LIMIT $5`, string(id), at, null(string(customer)), turn, limit+1)
+	if err != nil {
+		return none, err
 	}
+	turns := make([]support.Turn, len(found))
+	steps := map[support.CustomerID]map[int64]*support.Turn{}
+	for i, f := range found {
+		turns[i] = f.turn(f.Customer)
+		if steps[f.Customer] == nil {
+			steps[f.Customer] = map[int64]*support.Turn{}
+		}
+		steps[f.Customer][f.Turn] = &turns[i]
+	}
+	for customer, of := range steps {
+		if err := r.steps(ctx, customer, of); err != nil {
+			return none, err
+		}
+	}
+	return page(turns, limit, asOf, func(t support.Turn) string {
+		return t.ClaimedAt.Format(time.RFC3339Nano) + "~" + support.Key(t.Customer, t.Turn)
+	}), nil
+}
+
+// steps reads the steps of a customer's turns, by number, into them.
+func (r *Reads) steps(ctx context.Context, id support.CustomerID, turns map[int64]*support.Turn) error {
 	own, err := r.customers.sealer(ctx, id)
 	if err != nil {
-		return none, unavailable(err)
+		return err
 	}
 	rows, err := r.customers.pool.Query(ctx, `
 SELECT json_build_object('turn', s.turn, 'step', s.step, 'kind', s.kind, 'name', s.name, 'tokens_in', s.tokens_in,
                          'tokens_out', s.tokens_out, 'cost_microusd', s.cost_microusd), s.request, s.result
-FROM turn_steps s WHERE s.customer_id = $1 AND s.turn = ANY ($2) ORDER BY s.turn, s.step`, string(id), numbers)
+FROM turn_steps s WHERE s.customer_id = $1 AND s.turn = ANY ($2) ORDER BY s.turn, s.step`, string(id), slices.Collect(maps.Keys(turns)))
 	if err != nil {
-		return none, unavailable(err)
+		return err
 	}
 	var meta, request, result []byte
 	_, err = pgx.ForEachRow(rows, []any{&meta, &request, &result}, func() error {
 		step, err := own.step(meta, request, result)
 		if err == nil {
-			t := &turns[at[step.Turn]]
-			t.Steps = append(t.Steps, step.Step)
+			turns[step.Turn].Steps = append(turns[step.Turn].Steps, step.Step)
 		}
 		return err
 	})
-	if err != nil {
-		return none, unavailable(err)
-	}
-	return page(turns, limit, asOf, func(t support.Turn) string { return strconv.FormatInt(t.Turn, 10) }), nil
+	return err
 }
 
 // TicketQuery selects tickets; an empty field selects all.
