@@ -15,11 +15,10 @@ CREATE INDEX link_codes_sends ON link_codes (address_bi, created_at) WHERE kind 
 -- Tickets whose session proved its identity: their messages, of whatever level,
 -- are history of the customer from then on.
 CREATE TABLE session_proofs (
-  customer_id uuid NOT NULL,
-  ticket_id   uuid NOT NULL,
+  ticket_id   uuid PRIMARY KEY,
+  customer_id uuid NOT NULL, -- who proved it; its messages may lie with one who was merged
   level       smallint NOT NULL CHECK (level BETWEEN 0 AND 4),
-  at          timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (customer_id, ticket_id)
+  at          timestamptz NOT NULL DEFAULT now()
 );
 
 -- After a merge tickets are the survivor's.

@@ -31,7 +31,7 @@ var (
 	ticketHistory   = historySQL(`m.level = 0 AND m.ticket_id = $3::uuid`)                       // L0: this ticket
 	threadHistory   = historySQL(`m.level = 1 AND m.channel = $3::text AND m.thread = $4::text`) // L1: this thread
 	customerHistory = historySQL(`(m.level >= 2 OR EXISTS (
-    SELECT FROM session_proofs p WHERE p.customer_id = m.customer_id AND p.ticket_id = m.ticket_id))`)  // L2 and above: every channel, and sessions that proved who they are
+    SELECT FROM session_proofs p WHERE p.ticket_id = m.ticket_id))`)  // L2 and above: every channel, and sessions that proved who they are
 )
 
 // History returns the newest limit messages that a prompt within scope may hold,

@@ -106,7 +106,7 @@ UPDATE link_codes SET used_at = now() WHERE ticket_id = $1 AND kind IN ('otp', '
 	}
 	if _, err := w.tx.Exec(ctx, `
 INSERT INTO session_proofs (customer_id, ticket_id, level) VALUES ($1, $2, $3)
-ON CONFLICT (customer_id, ticket_id) DO UPDATE SET level = excluded.level, at = now()`, w.id, u.Ticket, int16(support.ProvedControl)); err != nil {
+ON CONFLICT (ticket_id) DO UPDATE SET level = excluded.level, at = now()`, w.id, u.Ticket, int16(support.ProvedControl)); err != nil {
 		return err
 	}
 	if err := w.prove(ctx, u.Address); err != nil {

@@ -350,3 +350,46 @@ func TestOperatorLinks(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []support.Kind{support.KindEmail}, snapshot.Proved)
 }
+
+// A number whose BSUID changed is trusted again when its session proves who it
+// is, TW-06; and what a code linked is taken back with its pair.
+func TestDoubtsAndDenials(t *testing.T) {
+	s := newStore(t)
+	at := func(want support.Level, from ...support.Address) support.CustomerID {
+		t.Helper()
+		id, level, err := s.Directory.CustomerAt(t.Context(), support.ChannelVerified, from...)
+		require.NoError(t, err)
+		require.Equal(t, want, level)
+		return id
+	}
+	id := at(support.ChannelVerified, bsuid("US.1"), phone("+15550100"))
+	require.Equal(t, id, at(support.ChannelAsserted, bsuid("US.2"), phone("+15550100")), "another BSUID than before")
+
+	ticket := newID(t)
+	c := s.begin(t, id, "w")
+	inbound(&c, "m1", "hello")
+	c.Messages[0].Channel, c.Messages[0].From, c.Messages[0].Ticket, c.Messages[0].Level = support.WhatsApp, bsuid("US.2"), ticket, support.ChannelAsserted
+	c.Codes = []support.CodeWrite{code(t, support.CodeOTP, "123456", ticket, "ada@example.org")}
+	c = s.commit(t, c)
+	found, err := s.Code(t.Context(), support.CodeOTP, ticket, "123456")
+	require.NoError(t, err)
+	c.Use = &support.CodeUse{ID: found.ID, Ticket: ticket, Address: found.Address}
+	c = s.commit(t, c)
+	require.Equal(t, id, at(support.ChannelVerified, bsuid("US.2"), phone("+15550100")), "proved")
+
+	_, err = s.IssueCode(t.Context(), id, ticket)
+	require.NoError(t, err)
+	var made string
+	require.NoError(t, s.pool.QueryRow(t.Context(), `SELECT id FROM link_codes WHERE kind = 'wa_me'`).Scan(&made))
+	deny := c
+	deny.Deny = made
+	_, err = s.Commit(t.Context(), deny)
+	require.ErrorIs(t, err, support.ErrNotFound, "nothing was linked by it")
+	c.Use = &support.CodeUse{ID: made, By: bsuid("US.2")}
+	c = s.commit(t, c)
+	c.Deny = made
+	s.commit(t, c)
+	at(support.ChannelAsserted, bsuid("US.2"), phone("+15550100"))
+	at(support.ChannelAsserted, phone("+15550100"))
+	at(support.ChannelVerified, mail("ada@example.org"))
+}

@@ -178,3 +178,57 @@ func TestBreakers(t *testing.T) {
 		require.NotNil(t, d.running())
 	})
 }
+
+func TestOffers(t *testing.T) {
+	t.Run("the first mail of a conversation offers WhatsApp", func(t *testing.T) {
+		d := newDesk(t)
+		d.mails("a")
+		require.True(t, d.running().Offer)
+		d.ends(answer)
+		d.mails("a")
+		require.False(t, d.running().Offer)
+	})
+	t.Run("not to who was not proved, nor to who has a number", func(t *testing.T) {
+		d := newDesk(t)
+		in := mail("m", "a", "hello")
+		in.Level = support.ChannelAsserted
+		d.does(Deliver{Inbound: in})
+		require.False(t, d.running().Offer)
+
+		d = newDesk(t)
+		d.chats()
+		d.mails("a")
+		require.False(t, d.running().Offer)
+		require.Equal(t, support.Email, d.running().Scope.Channel)
+	})
+	t.Run("by WhatsApp it is asked once about earlier contact", func(t *testing.T) {
+		d := newDesk(t)
+		d.chats()
+		d.waits(2 * time.Second)
+		require.True(t, d.running().Ask)
+		d.ends(answer)
+		d.chats()
+		d.waits(2 * time.Second)
+		require.False(t, d.running().Ask)
+	})
+	t.Run("not of who wrote mails that were proved", func(t *testing.T) {
+		d := newDesk(t)
+		d.mails("a")
+		d.ends(answer)
+		d.chats()
+		d.waits(2 * time.Second)
+		require.False(t, d.running().Ask)
+	})
+}
+
+func TestAgrees(t *testing.T) {
+	for _, yes := range []string{"YES", " yes! ", "Ja.", "sí", "oui", "はい", "नहीं हाँ"[len("नहीं "):], "نعم", "是的。", "Evet"} {
+		require.True(t, agrees(yes), yes)
+	}
+	for _, no := range []string{"", "no", "yes but who are you", "yesterday", "LINK-12345678"} {
+		require.False(t, agrees(no), no)
+	}
+	require.Equal(t, "0oIl2345", linkCode.FindStringSubmatch("please link-0oIl2345.")[1])
+	require.Nil(t, linkCode.FindStringSubmatch("BLINK-12345678"))
+	require.Nil(t, linkCode.FindStringSubmatch("LINK-1234567890"))
+}

@@ -54,7 +54,9 @@ func (x *change) requeue(held []support.Message) {
 		has := func(g Group) bool { return g.Of == of && slices.Contains(g.Seqs, m.Seq) }
 		if !slices.ContainsFunc(x.Queue, has) && (x.Current == nil || !has(*x.Current)) {
 			g := groupOf(m, x.Now)
-			g.Of = of
+			if g.Of = of; of != "" {
+				g.First = m.CommittedAt // they are answered in the order of their arrival
+			}
 			x.Queue = enqueue(x.Queue, g)
 		}
 	}

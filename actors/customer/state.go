@@ -265,7 +265,10 @@ func enqueue(queue []Group, g Group) []Group {
 		if (a.Of == "") != (b.Of == "") {
 			return cmp.Compare(b.Of, "") - cmp.Compare(a.Of, "")
 		}
-		return cmp.Or(cmp.Compare(a.Of, b.Of), cmp.Compare(a.Seqs[0], b.Seqs[0]))
+		if a.Of != b.Of { // their seqs do not compare
+			return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.Of, b.Of))
+		}
+		return cmp.Compare(a.Seqs[0], b.Seqs[0])
 	})
 	return slices.Insert(slices.Clone(queue), at, g)
 }

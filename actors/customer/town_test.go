@@ -115,6 +115,7 @@ func (w *town) Load(ctx context.Context, id support.CustomerID) (support.Snapsho
 }
 
 func (w *town) Commit(ctx context.Context, c support.Commit) (support.Committed, error) {
+	w.now = w.now.Add(time.Microsecond)
 	s := w.stores[c.Customer]
 	s.now, s.fate = w.now, w.fate
 	w.fate = fine
@@ -618,7 +619,52 @@ func (w *town) judge() error {
 			}
 		}
 	}
-	return errors.Join(w.judgeTurns(), w.judgeStamps())
+	return errors.Join(w.judgeTurns(), w.judgeStamps(), w.judgeOrder(places))
+}
+
+// judgeOrder checks that what an address wrote in a thread was answered in order,
+// by the agent, whichever customer it was then.
+func (w *town) judgeOrder(places map[string]int) error {
+	for _, src := range w.sources {
+		last := map[string]int{}
+		for _, in := range src.all {
+			for _, id := range w.ids {
+				for _, m := range w.stores[id].messages {
+					if m.ExternalID != in.ExternalID || m.Direction != support.In {
+						continue
+					}
+					key := w.answered(id, m)
+					at, sent := places[key]
+					if !sent {
+						continue
+					}
+					if at < last[m.Ticket] {
+						return fmt.Errorf("message %d of %s is answered before the one before it", m.Seq, id)
+					}
+					last[m.Ticket] = at
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// answered is the key of the agent's answer to a message; empty where another
+// dealt with it.
+func (w *town) answered(id support.CustomerID, m support.Message) string {
+	s := w.stores[id]
+	if by := w.inherited(id, m.Seq); by != nil {
+		s = by
+	}
+	for _, t := range slices.Backward(s.turns) {
+		if t.InputsOf == id && slices.Contains(t.Inputs, m.Seq) {
+			if t.By == support.ByAgent && t.Outcome == support.Answered {
+				return support.Key(s.row.ID, t.ReplySeq)
+			}
+			return ""
+		}
+	}
+	return ""
 }
 
 func (w *town) judgeTurns() error {
