@@ -59,6 +59,11 @@ type MailboxConfig struct {
 	Publisher Publisher       // required
 	Mails     map[string]Mail // required: the vendor of each mailbox that may be activated
 
+	// Rates turns the breaker of GM-15 for domains of strangers on; Known says who
+	// is none, and is required then.
+	Rates bool
+	Known func(ctx context.Context, sender support.Address) (bool, error)
+
 	// Poll is between two passes that no hint began. Defaults to 60 seconds, GM-04;
 	// a pass that failed is tried again after 5 seconds, doubling up to it.
 	Poll time.Duration
@@ -85,6 +90,9 @@ func NewMailboxes(cfg MailboxConfig) (*Mailboxes, error) {
 	if cfg.Accounts == nil || cfg.Publisher == nil || len(cfg.Mails) == 0 {
 		return nil, errors.New("mailbox: Accounts, Publisher and Mails are required")
 	}
+	if cfg.Rates && cfg.Known == nil {
+		return nil, errors.New("mailbox: Rates needs Known")
+	}
 	if cfg.Scale < 0 {
 		return nil, fmt.Errorf("mailbox: Scale is %g", cfg.Scale)
 	}
@@ -105,7 +113,8 @@ func (m *Mailboxes) Activate(id string, self Handle) (*Actor, error) {
 	}
 	log := m.cfg.Logger.With(zap.String("mailbox", id))
 	account := &box{cfg: &m.cfg, id: id, owner: self.Owner(), mail: mail, log: log, metrics: m.mails,
-		published: map[string]bool{}, failures: map[string]int{}, seen: map[letter]copied{}}
+		published: map[string]bool{}, failures: map[string]int{}, seen: map[letter]copied{},
+		breaker: breaker{domains: map[string]*domain{}}}
 	hour := scaled(m.cfg.Renew/24, m.cfg.Scale)
 	account.jitter = rand.N(2*hour) - hour
 	a := &Actor{

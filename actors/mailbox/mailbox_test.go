@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"fte/actors/mailbox"
 	"fte/channel/email"
@@ -474,8 +475,10 @@ func TestTheWatchIsRenewedAndNeverMovesTheCursor(t *testing.T) {
 	_, err := p.pool.Exec(t.Context(), `UPDATE mailboxes SET watch_ends = now() + interval '1 minute'`) // most of its life is over
 	require.NoError(t, err)
 	fails.Store(true)
-	b := p.activate("w2")
+	logs, seen := observer.New(zap.ErrorLevel)
+	b := p.activate("w2", func(c *mailbox.MailboxConfig) { c.Logger = zap.New(logs) })
 	require.Eventually(t, func() bool { return calls.Load() >= 3 }, patience, 5*time.Millisecond, "tried again")
+	require.Equal(t, 1, seen.Len(), "a person is told, once")
 	p.took(p.write(1)) // polling goes on
 	fails.Store(false)
 	ends := p.row().WatchEnds
@@ -567,9 +570,40 @@ func TestABounceEndsItsReply(t *testing.T) {
 	}
 }
 
+func TestADomainOfStrangersIsAnsweredSoOften(t *testing.T) {
+	p := newPost(t)
+	known := support.Address{Kind: support.KindEmail, Value: "friend@flood.test"}
+	_, _, err := p.directory.CustomerAt(t.Context(), support.ChannelVerified, known)
+	require.NoError(t, err)
+	p.activate("w1", func(c *mailbox.MailboxConfig) { c.Rates, c.Known = true, p.directory.Known })
+	var ids []string
+	for n := range 25 {
+		_, id := p.arrives(letter(fmt.Sprintf("stranger%d@flood.test", n), "Hello", fmt.Sprintf("s%d@flood.test", n)))
+		ids = append(ids, id)
+	}
+	for _, from := range []string{known.Value, "ada@example.org"} {
+		_, id := p.arrives(letter(from, "Hello", "h"+from))
+		ids = append(ids, id)
+	}
+	p.took(ids...)
+	for n, in := range p.intake.all() {
+		switch {
+		case n == 20:
+			require.Equal(t, support.ReasonRate, in.Person, "a person is told, once")
+			require.Empty(t, in.Envelope.ReplyTo, "the sender is not")
+		case n > 20 && n < 25:
+			require.Equal(t, "rate", in.Ignore)
+		default:
+			require.Empty(t, in.Ignore, n)
+			require.Empty(t, in.Person, n)
+		}
+	}
+}
+
 func TestMailboxesAreChecked(t *testing.T) {
 	p := newPost(t)
-	for _, bad := range []mailbox.MailboxConfig{{}, {Accounts: p.accounts, Publisher: p.intake}, {Accounts: p.accounts, Publisher: p.intake, Mails: map[string]mailbox.Mail{ourMailbox: p.mail}, Scale: -1}} {
+	for _, bad := range []mailbox.MailboxConfig{{}, {Accounts: p.accounts, Publisher: p.intake}, {Accounts: p.accounts, Publisher: p.intake, Mails: map[string]mailbox.Mail{ourMailbox: p.mail}, Scale: -1},
+		{Accounts: p.accounts, Publisher: p.intake, Mails: map[string]mailbox.Mail{ourMailbox: p.mail}, Rates: true}} {
 		_, err := mailbox.NewMailboxes(bad)
 		require.Error(t, err)
 	}

@@ -42,7 +42,8 @@ type box struct {
 	published map[string]bool
 	failures  map[string]int    // of mails that could not be taken in
 	seen      map[letter]copied // what came lately
-	waiting   error             // a mail of this pass that is left for a later one
+	breaker   breaker
+	waiting   error // a mail of this pass that is left for a later one
 
 	jitter           time.Duration // of the watch's renewal
 	watchAt, sweepAt time.Time     // the next tries, by this process's clock
@@ -220,7 +221,10 @@ func (b *box) take(ctx context.Context, id string) error {
 		b.published[id] = true
 		return nil
 	}
-	return b.publish(ctx, id, b.judged(in))
+	if in, err = b.limit(ctx, b.judged(in)); err != nil {
+		return err
+	}
+	return b.publish(ctx, id, in)
 }
 
 func (b *box) read(ctx context.Context, id string, how func(context.Context, string) (support.Inbound, error)) (support.Inbound, error) {
