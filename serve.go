@@ -208,10 +208,10 @@ func (n *node) openCluster(context.Context) error {
 	if n.cfg.has("actors") {
 		c.Kinds = []cluster.Kind{
 			{Name: customer.Kind, New: func(id string, self cluster.Handle) (cluster.Grain, error) { return n.activations.Activate(id, self) }},
-			{Name: mailbox.KindNumber, New: func(id string, self cluster.Handle) (cluster.Grain, error) { return n.numbers.Activate(id, self) }},
+			{Name: mailbox.KindNumber, Uncounted: true, New: func(id string, self cluster.Handle) (cluster.Grain, error) { return n.numbers.Activate(id, self) }},
 		}
 		if n.cfg.mails() {
-			c.Kinds = append(c.Kinds, cluster.Kind{Name: mailbox.KindMailbox, New: func(id string, self cluster.Handle) (cluster.Grain, error) { return n.mailboxes.Activate(id, self) }})
+			c.Kinds = append(c.Kinds, cluster.Kind{Name: mailbox.KindMailbox, Uncounted: true, New: func(id string, self cluster.Handle) (cluster.Grain, error) { return n.mailboxes.Activate(id, self) }})
 		}
 	}
 	if n.member, err = cluster.New(c); err != nil {

@@ -232,6 +232,18 @@ func (g *gate) cancelAll() {
 	}
 }
 
+// load is how many activations there are of kinds that count.
+func (g *gate) load() (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, k := range g.kinds {
+		if !k.Uncounted {
+			n += k.recent.Len()
+		}
+	}
+	return n
+}
+
 // count returns the number of activations and a channel that is closed when one ends.
 func (g *gate) count() (int, <-chan struct{}) {
 	g.mu.Lock()

@@ -85,6 +85,10 @@ type Kind struct {
 	// the one that was idle longest is stopped. Defaults to 50,000.
 	MaxActive int
 
+	// Uncounted keeps the kind out of Node.Active and Status.Active: for the few
+	// actors of a member that are none of its load.
+	Uncounted bool
+
 	// Mailbox is how many requests may wait for one activation; more are answered
 	// "retry". What a grain posts to itself is not counted. Defaults to 256.
 	Mailbox int

@@ -82,11 +82,8 @@ func (n *Node) View() *View { return n.view.Load() }
 // Owner returns the member that owns an identity in this member's view.
 func (n *Node) Owner(kind, id string) (Member, bool) { return n.View().Owner(kind, id) }
 
-// Active returns how many activations run on this member.
-func (n *Node) Active() int {
-	count, _ := n.gate.count()
-	return count
-}
+// Active returns how many activations of kinds that count run on this member.
+func (n *Node) Active() int { return n.gate.load() }
 
 // LeaseLeft is how much of this member's lease is certainly left. What must not
 // happen after an eviction, such as a send to a vendor, checks it first.

@@ -102,6 +102,21 @@ func request(t *testing.T, n *cluster.Node, id, msg string) (string, error) {
 	return string(reply), err
 }
 
+// An operator reads how many customers a member has, not how many actors.
+func TestAnUncountedKindIsNoLoad(t *testing.T) {
+	table := &clustertest.Memory{}
+	account := echoes(nil)
+	account.Uncounted = true
+	n := start(t, table, "a", func(c *cluster.Config) { c.Kinds = []cluster.Kind{account} })
+	meet(t, n)
+	_, err := request(t, n, "mailbox", "hello")
+	require.NoError(t, err)
+	_, _, resident, err := n.Look(t.Context(), "echo", "mailbox")
+	require.NoError(t, err)
+	require.True(t, resident)
+	require.Zero(t, n.Active())
+}
+
 func TestRequestReachesTheOneOwner(t *testing.T) {
 	table := &clustertest.Memory{}
 	a, b := start(t, table, "a"), start(t, table, "b")

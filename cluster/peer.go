@@ -221,7 +221,7 @@ func (p *peer) ping(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, pingTime)
 	defer cancel()
 	began := time.Now()
-	count, _ := p.n.gate.count()
+	count := p.n.gate.load()
 	r, err := p.n.transport.ask(ctx, p.member, &clusterpb.Envelope{
 		Op: clusterpb.Envelope_PING, Member: p.n.ID(), Count: int64(count), Heard: p.up.Load(),
 	})

@@ -267,7 +267,7 @@ func (t *transport) request(env *clusterpb.Envelope, sender *actor.PID) {
 	case env.Op == clusterpb.Envelope_PING:
 		t.n.heard(env.View)
 		t.n.peers.heard(env)
-		count, _ := t.n.gate.count()
+		count := t.n.gate.load()
 		go answer(&clusterpb.Envelope{Count: int64(count)})
 	case env.Op == clusterpb.Envelope_LOOK:
 		r := &clusterpb.Envelope{}
