@@ -61,6 +61,7 @@ test('e-mail: the answer stands in the thread, with the headers that put it ther
   assert.ok((await header('References')).includes(id))
   assert.match(await header('Subject'), /^Re: Exporting boards/)
   assert.equal(await page.locator('.mail-thread').count(), 1, 'one thread')
+  await page.waitForTimeout(1_500) // to read it; Gmail notifies of one mail a second, and others wait to be looked for
   await page.getByLabel('Robin replies').fill('Thank you. And how do I connect Slack?')
   await page.getByRole('button', { name: 'Send mail' }).click()
   await until('the second answer', async () => (await page.locator('.mail:not(.own)').count()) === 2)

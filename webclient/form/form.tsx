@@ -14,43 +14,47 @@ interface Props {
 export function SupportForm({ siteKey, initial, onOpened }: Props) {
   const [fields, setFields] = useState<Fields>({ ...empty, ...initial })
   const [files, setFiles] = useState<File[]>([])
-  const [errors, setErrors] = useState<Errors>({})
+  const [judged, setJudged] = useState(false) // what is wrong is told once it was to be sent
+  const [refused, setRefused] = useState<Errors>({}) // by the server, until it is changed
   const [failure, setFailure] = useState('')
   const [sending, setSending] = useState(false)
   const form = useRef<HTMLFormElement>(null)
   const key = useRef(crypto.randomUUID()) // of this submission, whichever try succeeds
 
+  const found = check(fields, files)
+  const errors: Errors = judged ? { ...found, ...refused } : { attachments: found.attachments }
+
   const set = (name: keyof Fields) => (value: string) => {
-    const next = { ...fields, [name]: value }
-    setFields(next)
-    if (errors[name]) setErrors({ ...errors, [name]: check(next, files)[name] })
+    setFields((old) => ({ ...old, [name]: value }))
+    setRefused(({ [name]: _, ...rest }) => rest)
   }
 
   const attach = (next: File[]) => {
     setFiles(next)
-    setErrors({ ...errors, attachments: check(fields, next).attachments })
+    setRefused(({ attachments: _, ...rest }) => rest)
   }
 
-  const show = (found: Errors) => {
-    setErrors(found)
-    const first = Object.keys(found).find((name) => found[name as keyof Errors])
-    requestAnimationFrame(() => form.current?.querySelector<HTMLElement>(`[name="${first}"]`)?.focus())
+  const focusFirst = (wrong: Errors) => {
+    const first = [...(form.current?.elements ?? [])].find((e) => wrong[e.getAttribute('name') as keyof Errors])
+    requestAnimationFrame(() => (first as HTMLElement | undefined)?.focus())
   }
 
   const send = async (event: Event) => {
     event.preventDefault()
     if (sending) return
     setFailure('')
-    const found = check(fields, files)
-    if (Object.keys(found).length) return show(found)
-    setErrors({})
+    setRefused({})
+    setJudged(true)
+    if (Object.keys(found).length) return focusFirst(found)
     setSending(true)
     try {
       onOpened(await submit(siteKey, key.current, fields, files), fields)
     } catch (err) {
       const p = err instanceof Problem ? err : new Problem(0, String(err))
-      if (p.errors.length) show(Object.fromEntries(p.errors.map((e) => [e.field, sentence(e.detail)])))
-      setFailure(p.errors.length ? 'Some fields need another look.' : `${p.message} What you wrote is still here; send it again when you like.`)
+      const wrong: Errors = Object.fromEntries(p.errors.map((e) => [e.field, sentence(e.detail)]))
+      setRefused(wrong)
+      focusFirst(wrong)
+      if (!p.errors.length) setFailure(`${p.message} What you wrote is still here; send it again when you like.`)
     } finally {
       setSending(false)
     }

@@ -80,7 +80,7 @@ function Playground({ api }: { api: Api }) {
           <p class="hint">
             {person.name} {person.about}: {person.email}, {person.phone}
           </p>
-          {who === 'you' && <Identity person={person} onChange={(p) => setCrowd(crowd.map((q) => (q.id === p.id ? p : q)))} />}
+          {who === 'you' && <Identity person={person} onChange={(change) => setCrowd((all) => all.map((p) => (p.id === who ? { ...p, ...change } : p)))} />}
           <Choice name="Channel" options={channels} value={channel} onChoose={(c) => setChannel(c as Channel)} />
           {channel === 'whatsapp' && <Chat api={api} person={person} written={written} messages={world.messages} sent={world.sent} onWrite={async (text) => void note(await whatsapp(api, person, text))} />}
           {channel === 'email' && <Mailbox api={api} person={person} mails={world.mails} onWrite={async (...m) => void note(await mail(api, person, ...m))} />}

@@ -41,12 +41,15 @@ function Box({ member: m, owns, signal }: { member: Member; owns: string; signal
         <button type="button" disabled={!up} aria-label={`Kill ${m.name}`} onClick={() => signal('KILL')}>
           Kill
         </button>
-        <button type="button" disabled={!up} aria-label={`Freeze ${m.name}`} onClick={() => signal('STOP')}>
-          Freeze
-        </button>
-        <button type="button" disabled={up && !quiet} aria-label={`Wake ${m.name}`} onClick={() => signal('CONT')}>
-          Wake
-        </button>
+        {up && !quiet ? (
+          <button type="button" aria-label={`Freeze ${m.name}`} onClick={() => signal('STOP')}>
+            Freeze
+          </button>
+        ) : (
+          <button type="button" aria-label={`Wake ${m.name}`} onClick={() => signal('CONT')}>
+            Wake
+          </button>
+        )}
       </div>
     </li>
   )

@@ -24,21 +24,29 @@ export function Choice({ name, options, value, onChoose }: ChoiceProps) {
   )
 }
 
-/** Who a customer of one's own is. */
-export function Identity({ person, onChange }: { person: Person; onChange(p: Person): void }) {
-  const set = (key: 'name' | 'email' | 'phone') => (e: { currentTarget: HTMLInputElement }) => {
-    if (e.currentTarget.checkValidity()) onChange({ ...person, [key]: e.currentTarget.value.trim() })
-  }
+/** Who a customer of one's own is. What is typed counts once it is whole. */
+export function Identity({ person, onChange }: { person: Person; onChange(change: Partial<Person>): void }) {
+  const [draft, setDraft] = useState(person)
+  const bind = (key: 'name' | 'email' | 'phone', type = 'text') => ({
+    type: type as 'text', // the type whose attributes all of them have
+    value: draft[key],
+    required: true,
+    onInput: ({ currentTarget: input }: { currentTarget: HTMLInputElement }) => {
+      const value = input.value
+      setDraft((d) => ({ ...d, [key]: value }))
+      if (input.checkValidity()) onChange({ [key]: value.trim() })
+    },
+  })
   return (
     <div class="identity">
       <label>
-        Name <input value={person.name} required minLength={2} onChange={set('name')} />
+        Name <input {...bind('name')} minLength={2} />
       </label>
       <label>
-        E-mail <input type="email" value={person.email} required onChange={set('email')} />
+        E-mail <input {...bind('email', 'email')} />
       </label>
       <label>
-        Phone <input type="tel" value={person.phone} required pattern="\+[0-9]{8,15}" onChange={set('phone')} />
+        Phone <input {...bind('phone', 'tel')} pattern="\+[0-9]{8,15}" />
       </label>
     </div>
   )
