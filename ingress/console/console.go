@@ -99,6 +99,9 @@ type Config struct {
 	Backend Backend
 	Feed    Feed   // nil: GET events tells of the membership and the outbox alone
 	Token   string // the operator's bearer token, 32 characters or more
+	// Closing, when closed, ends the streams of events: their readers come back
+	// elsewhere.
+	Closing <-chan struct{}
 	Log     *zap.Logger
 }
 

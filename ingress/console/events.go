@@ -56,6 +56,8 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-a.Closing:
+			return
 		case e, ok := <-live:
 			if !ok {
 				return

@@ -137,3 +137,13 @@ func TestAStreamEndsWithItsClient(t *testing.T) {
 	api.ServeHTTP(httptest.NewRecorder(), r) // returns
 	require.Zero(t, api.streams.Load())
 }
+
+func TestStreamsEndWithTheProcess(t *testing.T) {
+	closing := make(chan struct{})
+	close(closing)
+	api, err := New(Config{Backend: &recorder{}, Token: token, Closing: closing})
+	require.NoError(t, err)
+	r := httptest.NewRequest(http.MethodGet, "/api/v1/events", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	api.ServeHTTP(httptest.NewRecorder(), r) // returns
+}
