@@ -576,6 +576,7 @@ func TestADomainOfStrangersIsAnsweredSoOften(t *testing.T) {
 	_, _, err := p.directory.CustomerAt(t.Context(), support.ChannelVerified, known)
 	require.NoError(t, err)
 	p.activate("w1", func(c *mailbox.MailboxConfig) { c.Rates, c.Known = true, p.directory.Known })
+	require.Eventually(t, func() bool { return p.row().Cursor > 0 }, patience, 5*time.Millisecond)
 	var ids []string
 	for n := range 25 {
 		_, id := p.arrives(letter(fmt.Sprintf("stranger%d@flood.test", n), "Hello", fmt.Sprintf("s%d@flood.test", n)))

@@ -38,12 +38,13 @@ type box struct {
 	fetched time.Time       // when row was, by this process's clock
 
 	// published is what this activation published, or gave up, since the cursor
-	// last moved: a pass that is repeated leaves it out.
-	published map[string]bool
-	failures  map[string]int    // of mails that could not be taken in
-	seen      map[letter]copied // what came lately
-	breaker   breaker
-	waiting   error // a mail of this pass that is left for a later one
+	// last moved, and earlier what it did before: a pass that is repeated leaves it
+	// out, and so does the first one after the inbox was read.
+	published, earlier map[string]bool
+	failures           map[string]int    // of mails that could not be taken in
+	seen               map[letter]copied // what came lately
+	breaker            breaker
+	waiting            error // a mail of this pass that is left for a later one
 
 	jitter           time.Duration // of the watch's renewal
 	watchAt, sweepAt time.Time     // the next tries, by this process's clock
@@ -124,7 +125,9 @@ func (b *box) sync(ctx context.Context) error {
 			return err
 		}
 	}
-	clear(b.published)
+	if len(b.published) > 0 {
+		b.earlier, b.published = b.published, map[string]bool{}
+	}
 	clear(b.failures)
 	b.forget()
 	return nil
@@ -180,7 +183,7 @@ func (b *box) missingOf(ctx context.Context, ids []string) (out []string, err er
 	}
 	missing, err := b.cfg.Accounts.Missing(ctx, support.Email, external)
 	for i, id := range ids {
-		if !b.published[id] && slices.Contains(missing, external[i]) {
+		if !b.published[id] && !b.earlier[id] && slices.Contains(missing, external[i]) {
 			out = append(out, id)
 		}
 	}
