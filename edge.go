@@ -117,7 +117,7 @@ func (f feed) Subscribe(ctx context.Context) <-chan support.Event {
 
 // mountConsole is the operator API, and under `fte dev` the playground.
 func (n *node) mountConsole(cfg *webhook.Config, letters *persistence.DeadLetters) error {
-	api, err := console.New(console.Config{Token: n.cfg.OperatorToken, Log: n.log.Named("console"), Feed: n.tail, Backend: &backend{
+	api, err := console.New(console.Config{Token: n.cfg.OperatorToken, Log: n.log.Named("console"), Feed: n.tail, Closing: n.closing, Backend: &backend{
 		node: n.member, leases: membership{persistence.NewMembers(n.pool)}, cluster: n.cfg.Cluster, reads: persistence.NewReads(n.pool, n.keys, n.log.Named("reads")),
 		letters: letters, client: n.client, identity: identities{n.client}, switches: n.switches, units: agent.Units, email: canonicalEmail, phone: whatsapp.CanonicalPhone,
 	}})
