@@ -104,6 +104,17 @@ func TestSwitchedOff(t *testing.T) {
 	d.does(Release{AnswerHeld: true})
 	require.Equal(t, []int64{1, 3}, d.running().Inputs)
 
+	t.Run("what the agent says after it was switched off does not leave", func(t *testing.T) {
+		d := newDesk(t)
+		off := false
+		d.with(func(c *Config) { c.AgentOn = func(support.Channel) bool { return !off } })
+		d.mails("a")
+		off = true
+		d.ends(answer)
+		require.Equal(t, []string{"held"}, d.outcomes())
+		require.Equal(t, []support.OutboxKind{support.KindNotice}, d.kinds())
+		require.Equal(t, support.TicketEscalated, d.store.tickets[0].Status)
+	})
 	t.Run("what waits when it is switched off is filed", func(t *testing.T) {
 		d := newDesk(t)
 		off := false

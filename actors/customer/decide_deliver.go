@@ -166,6 +166,13 @@ func (x *change) file(r Route) {
 	x.event(support.TopicEvents, "message.held", map[string]string{"seq": fmt.Sprint(x.LastSeq), "ticket_id": r.Ticket})
 }
 
+// cutOff files the inputs of the claimed turn, for the same reason.
+func (x *change) cutOff() {
+	r := x.Current.Route
+	x.end(support.TurnAbandoned, "", 0, "the agent was switched off")
+	x.switchedOff(r)
+}
+
 // converse opens a conversation or goes on with the open one, and notes a change
 // of channel.
 func (x *change) converse(ch support.Channel) {

@@ -36,6 +36,10 @@ type TurnFailed struct {
 // claim begins the turn of the group whose time has come, if nothing runs and
 // nobody but the agent answers.
 func (x *change) claim() {
+	if x.Turn != nil && !x.Running && x.Off[x.Current.Channel] {
+		x.cutOff()
+		return
+	}
 	if x.Turn != nil || x.Mode != support.ModeBot || x.Now.Before(x.Yielding) {
 		return
 	}
@@ -118,6 +122,10 @@ func (d TurnDone) decide(x *change) {
 	}
 	x.Running = false
 	o, g := d.Outcome, *x.Current
+	if x.Off[g.Channel] {
+		x.cutOff() // it was switched off meanwhile: nothing of it leaves
+		return
+	}
 	text := support.Text{Body: o.Text, Units: o.Units}
 	for _, p := range d.proving {
 		x.prove(p, g.Ticket)

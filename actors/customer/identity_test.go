@@ -90,7 +90,7 @@ func (c *city) settles() {
 		}
 		_, err := c.pool.Exec(c.t.Context(), `UPDATE outbox SET state = 'accepted' WHERE state = 'pending'`)
 		require.NoError(c.t, err)
-		rows, err := c.pool.Query(c.t.Context(), `SELECT customer_id FROM wakes WHERE due <= now() + interval '1 second'`)
+		rows, err := c.pool.Query(c.t.Context(), `SELECT customer_id FROM wakes WHERE due <= now() + interval '30 seconds'`)
 		require.NoError(c.t, err)
 		var due []support.CustomerID
 		for rows.Next() {
@@ -242,6 +242,17 @@ func TestMergeByAnOperator(t *testing.T) {
 	require.Equal(t, "person", c.outcome(first))
 	require.Equal(t, "person", c.outcome(held))
 
+	late := c.chats("+15550104", "is queued while a person answers the other")
+	c.merges(ada, late.Customer)
+	require.Equal(t, "held", c.outcome(late))
+	var status string
+	require.NoError(t, c.pool.QueryRow(t.Context(), `SELECT status FROM tickets WHERE moved_from = $1 AND customer_id = $2`, string(late.Customer), string(ada)).Scan(&status))
+	require.Equal(t, "held", status)
+	_, err = c.to(ada, Release{AnswerHeld: true})
+	require.NoError(t, err)
+	c.settles()
+	require.Equal(t, "answered", c.outcome(late))
+
 	_, err = c.to(ada, Merge{From: held.Customer, By: "eve", Reason: "again"})
 	require.NoError(t, err, "done already")
 	_, err = c.to(ada, Link{Kind: support.KindPhone, Value: "+15550109", Level: support.OperatorProved, By: "eve", Reason: "by phone"})
@@ -258,6 +269,7 @@ func (c *city) merges(into, from support.CustomerID) {
 	answer, err := c.to(into, Merge{From: from, By: "eve", Reason: "the same person"})
 	require.NoError(c.t, err)
 	require.Equal(c.t, Merged{}, answer, "not yet")
+	c.join(c.resident(into)) // before any time passes: what is queued there is still queued
 	c.settles()
 	to, err := c.customers.Canonical(c.t.Context(), from)
 	require.NoError(c.t, err)
