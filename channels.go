@@ -84,6 +84,7 @@ type GmailSettings struct {
 	GmailRefreshToken string   `env:"GMAIL_REFRESH_TOKEN" what:"refresh token with the scope gmail.modify"`
 	GmailTokenURL     string   `env:"GMAIL_TOKEN_URL" envDefault:"https://oauth2.googleapis.com/token" what:"where it is exchanged"`
 	GmailURL          string   `env:"GMAIL_BASE_URL" envDefault:"https://gmail.googleapis.com" what:"Gmail's API"`
+	GmailUnits        int      `env:"GMAIL_UNITS_PER_MINUTE" envDefault:"1600" what:"quota units this process may use: 4,800 shared by the workers (GM-20)"`
 	GmailTopic        string   `env:"GMAIL_PUBSUB_TOPIC" what:"projects/P/topics/T that Gmail notifies"`
 	GmailSubscription string   `env:"GMAIL_PUSH_SUBSCRIPTION" what:"projects/P/subscriptions/S that pushes to /webhooks/gmail"`
 	GmailAudience     string   `env:"GMAIL_PUSH_AUDIENCE" what:"audience of its tokens"`
@@ -106,6 +107,9 @@ func (g GmailSettings) validate(c Config, bad func(name, format string, args ...
 		if v == "" {
 			bad(name, "must be set with GMAIL_MAILBOX")
 		}
+	}
+	if g.GmailUnits < 300 {
+		bad("GMAIL_UNITS_PER_MINUTE", "%d is less than 300, with which hardly a mail is answered", g.GmailUnits)
 	}
 	c.validateURL(bad, "GMAIL_TOKEN_URL", g.GmailTokenURL)
 	c.validateURL(bad, "GMAIL_BASE_URL", g.GmailURL)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -380,6 +381,9 @@ func (d *dev) prepareDatabase(ctx context.Context, keys *persistence.Keys) error
 		if _, err := persistence.NewWakes(pool).Orphaned(ctx, m.ID); err != nil {
 			return err
 		}
+	}
+	if err := boardMailbox(ctx, persistence.NewAccounts(pool), cmp.Or(os.Getenv("GMAIL_MAILBOX"), devMailbox)); err != nil {
+		return err
 	}
 	d.progress("learning the knowledge base")
 	return learnContext(ctx, pool)

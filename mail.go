@@ -26,7 +26,7 @@ func (n *node) openMail(context.Context) error {
 	}
 	n.gmail, err = email.NewClient(email.ClientConfig{
 		Mailbox: address, BaseURL: n.cfg.GmailURL, ClientID: n.cfg.GmailClientID, ClientSecret: n.cfg.GmailClientSecret, RefreshToken: n.cfg.GmailRefreshToken,
-		TokenURL: n.cfg.GmailTokenURL, Topic: n.cfg.GmailTopic, Client: n.dial.client(0), Scale: n.cfg.TimeScale, Log: n.log, Registerer: n.metrics,
+		TokenURL: n.cfg.GmailTokenURL, Topic: n.cfg.GmailTopic, UnitsPerMinute: n.cfg.GmailUnits, Client: n.dial.client(0), Scale: n.cfg.TimeScale, Log: n.log, Registerer: n.metrics,
 	})
 	return err
 }
@@ -49,18 +49,30 @@ func (n *node) openMailboxes(rows *persistence.Outbox) error {
 		}
 		own = append(own, a)
 	}
+	known := persistence.NewDirectory(n.pool, n.keys, n.log.Named("directory")).Known
 	box, err := email.NewMailbox(email.MailboxConfig{
 		Client: n.gmail, Read: func(s email.Source) email.Mail { return email.Read(s, email.ReadConfig{Own: own}) },
 		Receipts: rows, Sent: rows, Suppressions: persistence.NewSuppressions(n.pool, n.keys), Replies: rows,
-		Known: persistence.NewDirectory(n.pool, n.keys, n.log.Named("directory")).Known, Now: n.cfg.now, Log: n.log,
+		Known: known, Now: n.cfg.now, Log: n.log,
 	})
 	if err != nil {
 		return err
 	}
 	n.mailboxes, err = mailbox.NewMailboxes(mailbox.MailboxConfig{
 		Accounts: persistence.NewAccounts(n.pool), Publisher: n.publisher, Mails: map[string]mailbox.Mail{n.gmail.Mailbox(): box},
-		Scale: n.cfg.TimeScale, Logger: n.log.Named("mailbox"), Registerer: n.metrics,
+		Rates: n.cfg.RateLimits == "on", Known: known, Scale: n.cfg.TimeScale, Logger: n.log.Named("mailbox"), Registerer: n.metrics,
 	})
+	return err
+}
+
+// boardMailbox notes from when on mail is answered, if that is not noted yet: what
+// lies in the mailbox from before is stored and left alone (channels.md GM-07).
+func boardMailbox(ctx context.Context, accounts *persistence.Accounts, mailbox string) error {
+	address, _, err := email.CanonicalEmail(mailbox)
+	if err != nil {
+		return fmt.Errorf("read the settings: GMAIL_MAILBOX: %w", err)
+	}
+	_, err = accounts.LoadMailbox(ctx, address)
 	return err
 }
 

@@ -43,6 +43,11 @@ func runMigrate(ctx context.Context, args []string, out io.Writer) error {
 		if err := persistence.Migrate(ctx, pool, log); err != nil {
 			return err
 		}
+		if box := os.Getenv("GMAIL_MAILBOX"); box != "" {
+			if err := boardMailbox(ctx, persistence.NewAccounts(pool), box); err != nil {
+				return err
+			}
+		}
 		k, err := loadKafka()
 		if err == nil {
 			err = createTopics(ctx, k, log)
