@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,16 +17,12 @@ import (
 
 // openMail makes the client of our mailbox, where there is one; what uses it is
 // made by role.
-func (n *node) openMail(context.Context) error {
+func (n *node) openMail(context.Context) (err error) {
 	if !n.cfg.mails() {
 		return nil
 	}
-	address, _, err := email.CanonicalEmail(n.cfg.GmailMailbox)
-	if err != nil {
-		return fmt.Errorf("read the settings: GMAIL_MAILBOX: %w", err)
-	}
 	n.gmail, err = email.NewClient(email.ClientConfig{
-		Mailbox: address, BaseURL: n.cfg.GmailURL, ClientID: n.cfg.GmailClientID, ClientSecret: n.cfg.GmailClientSecret, RefreshToken: n.cfg.GmailRefreshToken,
+		Mailbox: n.cfg.GmailMailbox, BaseURL: n.cfg.GmailURL, ClientID: n.cfg.GmailClientID, ClientSecret: n.cfg.GmailClientSecret, RefreshToken: n.cfg.GmailRefreshToken,
 		TokenURL: n.cfg.GmailTokenURL, Topic: n.cfg.GmailTopic, UnitsPerMinute: n.cfg.GmailUnits, Client: n.dial.client(0), Scale: n.cfg.TimeScale, Log: n.log, Registerer: n.metrics,
 	})
 	return err
@@ -41,11 +38,11 @@ func (n *node) openMailboxes(rows *persistence.Outbox) error {
 	if n.gmail == nil {
 		return nil
 	}
-	own := []string{n.gmail.Mailbox()}
-	for _, alias := range n.cfg.GmailAliases {
-		a, _, err := email.CanonicalEmail(alias)
+	var own []string
+	for _, alias := range append([]string{n.cfg.GmailMailbox}, n.cfg.GmailAliases...) {
+		a, err := canonicalEmail(alias)
 		if err != nil {
-			return fmt.Errorf("read the settings: GMAIL_ALIASES: %w", err)
+			return fmt.Errorf("read the settings: GMAIL_MAILBOX, GMAIL_ALIASES: %w", err)
 		}
 		own = append(own, a)
 	}
@@ -68,11 +65,7 @@ func (n *node) openMailboxes(rows *persistence.Outbox) error {
 // boardMailbox notes from when on mail is answered, if that is not noted yet: what
 // lies in the mailbox from before is stored and left alone (channels.md GM-07).
 func boardMailbox(ctx context.Context, accounts *persistence.Accounts, mailbox string) error {
-	address, _, err := email.CanonicalEmail(mailbox)
-	if err != nil {
-		return fmt.Errorf("read the settings: GMAIL_MAILBOX: %w", err)
-	}
-	_, err = accounts.LoadMailbox(ctx, address)
+	_, err := accounts.LoadMailbox(ctx, strings.ToLower(mailbox))
 	return err
 }
 
