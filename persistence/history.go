@@ -28,14 +28,16 @@ LIMIT $2`
 
 // The DisclosureScopes of channels.md §4.1 and §10.4.
 var (
-	ticketHistory   = historySQL(`m.level = 0 AND m.ticket_id = $3::uuid`)                       // L0: this ticket
-	threadHistory   = historySQL(`m.level = 1 AND m.channel = $3::text AND m.thread = $4::text`) // L1: this thread
+	ticketHistory   = historySQL(`m.level = 0 AND m.ticket_id = $3::uuid`)                            // L0: this ticket
+	threadHistory   = historySQL(`m.level = 1 AND m.channel = $3::text AND m.thread = $4::text`)      // L1: this thread
+	numberHistory   = historySQL(`m.level = 1 AND m.channel = 'whatsapp' AND m.ticket_id = $3::uuid`) // L1 on WhatsApp: this ticket, since a customer may have several numbers
 	customerHistory = historySQL(`(m.level >= 2 OR EXISTS (
     SELECT FROM session_proofs p WHERE p.ticket_id = m.ticket_id))`)  // L2 and above: every channel, and sessions that proved who they are
 )
 
 // History returns the newest limit messages that a prompt within scope may hold,
-// oldest first: at L0 those of the ticket, at L1 those of the thread, each of
+// oldest first: at L0 those of the ticket, at L1 those of the thread (WhatsApp has
+// none: of the ticket, which is one number's), each of
 // that level alone; from L2 on those of every channel whose level is L2 or more,
 // or whose session proved its identity later, of this customer and all merged into it. An answer has its turn's level.
 // Cancelled and failed answers are left out.
@@ -47,8 +49,13 @@ func (c *Customers) History(ctx context.Context, id support.CustomerID, scope su
 			return nil, nil
 		}
 		sql, args = ticketHistory, append(args, scope.Ticket)
+	case scope.Level == support.ChannelAsserted && scope.Channel == support.WhatsApp:
+		if scope.Ticket == "" {
+			return nil, nil
+		}
+		sql, args = numberHistory, append(args, scope.Ticket)
 	case scope.Level == support.ChannelAsserted:
-		if scope.Thread == "" && scope.Channel != support.WhatsApp { // only there the channel is the thread
+		if scope.Thread == "" {
 			return nil, nil
 		}
 		sql, args = threadHistory, append(args, string(scope.Channel), scope.Thread)

@@ -243,3 +243,29 @@ func TestAgrees(t *testing.T) {
 	require.Nil(t, linkCode.FindStringSubmatch("BLINK-12345678"))
 	require.Nil(t, linkCode.FindStringSubmatch("LINK-1234567890"))
 }
+
+// Who is proved less does not turn what is said towards an address of its own.
+func TestRoutesOfDoubtfulMessages(t *testing.T) {
+	d := newDesk(t)
+	d.mails("a")
+	d.ends(answer)
+	in := mail("spoofed", "a", "hello, it is me")
+	in.Level, in.Envelope.ReplyTo = support.ChannelAsserted, "mallory@example.net"
+	d.does(Deliver{Inbound: in})
+	require.Equal(t, support.ChannelAsserted, d.running().Scope.Level)
+	d.ends(answer)
+	require.Equal(t, "mallory@example.net", d.store.outbox[1].To, "the agent answers who wrote, of what that one may know")
+	d.does(TakeOver{Person: "p"})
+	d.does(PersonReply{Person: "p", Text: "an answer", Units: 2, Key: "k"})
+	require.Equal(t, "Ann <ann@example.org>", d.store.outbox[2].To, "a person answers the customer")
+
+	d = newDesk(t)
+	d.chats()
+	other := chat("other", "from another number of the same customer")
+	other.Envelope.ReplyTo = "whatsapp:+15550199"
+	d.does(Deliver{Inbound: other})
+	require.Len(t, d.store.tickets, 2, "each number has tickets of its own")
+	d.chats()
+	require.Len(t, d.store.tickets, 2)
+	require.Equal(t, d.store.messages[0].Ticket, d.store.messages[2].Ticket)
+}

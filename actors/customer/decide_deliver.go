@@ -55,7 +55,7 @@ func (d Deliver) decide(x *change) {
 		x.proves(m.From.Kind)
 	}
 	x.converse(in.Channel)
-	m.Ticket = x.continued(in, m.Thread)
+	m.Ticket = x.continued(in, m.Thread, m.Envelope.ReplyTo)
 	m.Disposition, m.Reason = support.ForTurn, string(in.Person)
 	off := x.Mode == support.ModeBot && x.Off[in.Channel]
 	switch {
@@ -100,7 +100,7 @@ func (x *change) refuse(in support.Inbound, m support.Message, flood bool) {
 		return
 	}
 	x.converse(in.Channel)
-	m.Ticket = x.continued(in, m.Thread)
+	m.Ticket = x.continued(in, m.Thread, m.Envelope.ReplyTo)
 	m.Disposition = support.ForTurn
 	m.Seq = x.message(m)
 	r := routeOf(m, x.Now)
@@ -191,14 +191,14 @@ func (x *change) converse(ch support.Channel) {
 }
 
 // continued is the id of the ticket that a message belongs to: the open one of
-// the same thread, on WhatsApp that of the last 24 hours, else a new one. A form
-// has its ticket's id already.
-func (x *change) continued(in support.Inbound, thread string) string {
+// the same thread, on WhatsApp that of the same number in the last 24 hours, else a
+// new one. A form has its ticket's id already.
+func (x *change) continued(in support.Inbound, thread, to string) string {
 	for _, t := range slices.Backward(x.Tickets) {
 		if t.Channel != in.Channel || t.Thread != thread {
 			continue
 		}
-		if r, ok := x.Routes[t.ID]; in.Channel == support.WhatsApp && ok && !x.Now.Before(r.At.Add(24*time.Hour)) {
+		if r, ok := x.Routes[t.ID]; in.Channel == support.WhatsApp && ok && (r.To != to || !x.Now.Before(r.At.Add(24*time.Hour))) {
 			continue
 		}
 		return t.ID
@@ -224,6 +224,16 @@ func (x *change) newTicket(ch support.Channel, thread string) *support.Ticket {
 	return &t
 }
 
+// over is the route where there was another before: who is proved less does not
+// turn what is said to another address towards its own.
+func (r Route) over(old Route) Route {
+	if old.To != "" && old.To != r.To && old.Level > r.Level {
+		old.At = r.At
+		return old
+	}
+	return r
+}
+
 // routeTo is how to answer a message on the ticket it would continue.
 func (x *change) routeTo(m support.Message) Route {
 	m.Ticket = x.threadTicket(m.Channel, m.Thread)
@@ -238,7 +248,7 @@ func (x *change) route(r Route) {
 	if x.Channels == nil {
 		x.Channels = map[support.Channel]Route{}
 	}
-	x.Routes[r.Ticket] = r
+	x.Routes[r.Ticket] = r.over(x.Routes[r.Ticket])
 	r.Envelope.References = nil // another ticket's reply starts a thread of its own
-	x.Channels[r.Channel] = r
+	x.Channels[r.Channel] = r.over(x.Channels[r.Channel])
 }

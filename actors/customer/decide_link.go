@@ -75,7 +75,7 @@ func (x *change) linking(d Deliver, m support.Message) bool {
 		return false
 	}
 	x.converse(m.Channel)
-	m.Ticket = x.continued(d.Inbound, m.Thread)
+	m.Ticket = x.continued(d.Inbound, m.Thread, m.Envelope.ReplyTo)
 	m.Disposition = support.ForTurn
 	m.Seq = x.message(m)
 	r := routeOf(m, x.Now)

@@ -81,6 +81,9 @@ func (x *change) joining(j Join) bool {
 		return false
 	}
 	if old := x.Join; old != nil {
+		if len(j.Yes) == 0 && (j.Auto || !old.Auto) {
+			return true // asked again
+		}
 		yes := slices.Concat(old.Yes, j.Yes)
 		if !old.Auto {
 			j = *old // an operator's word stands

@@ -1,6 +1,7 @@
 package customer
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -167,12 +168,15 @@ func (l Link) decide(x *change) {
 // letterTo is where a mail to the customer goes, as a mail of its own; without an
 // address it has no channel.
 func (x *change) letterTo() Route {
-	for _, ch := range []support.Channel{support.Email, support.WebForm} {
-		if r, ok := x.Channels[ch]; ok && r.To != "" {
-			return Route{Channel: support.Email, To: r.To, At: x.Now}
-		}
+	mail, form := x.Channels[support.Email], x.Channels[support.WebForm]
+	to := cmp.Or(mail.To, form.To)
+	if form.To != "" && mail.Level < support.ChannelVerified {
+		to = form.To // where an answer to a mail goes may be anybody's wish, unless the mail was proved
 	}
-	return Route{}
+	if to == "" {
+		return Route{}
+	}
+	return Route{Channel: support.Email, To: to, At: x.Now}
 }
 
 // identify reads what an act of identity needs to know.
