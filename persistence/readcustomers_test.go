@@ -105,10 +105,7 @@ func TestEventsAfterOneThatWasSeen(t *testing.T) {
 		c.Events = []support.Event{{Topic: support.TopicEvents, Type: what, Refs: map[string]string{"n": "1"}}, {Topic: support.TopicEscalations, Type: "escalated"}}
 		c = s.commit(t, c)
 	}
-	var ids []string
-	for _, e := range s.allEvents(t) {
-		ids = append(ids, e)
-	}
+	ids := s.allEvents(t)
 	require.Len(t, ids, 6)
 	got, err := r.EventsAfter(t.Context(), ids[1], 10)
 	require.NoError(t, err)

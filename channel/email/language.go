@@ -16,7 +16,7 @@ var headerLabels = func() map[string]string {
 		"date":    "sent|date|gesendet|datum|envoyé|envoyé le|date d'envoi|enviado|enviado el|fecha|inviato|data|enviada|enviada em|enviado em|verzonden|wysłane|wysłano|gönderme|gönderme tarihi|gönderildi|gönderilme tarihi|tarih|تاريخ|التاريخ|تاريخ الإرسال|أرسل|تم الإرسال|भेजा गया|दिनांक|तारीख|送信日時|日付|送信|日時|发送时间|发送日期|日期|時間|时间|寄件日期|傳送日期|skickat|dato|lähetetty|отправлено|дата|sendt",
 		"to":      "to|an|à|a|para|aan|do|kime|alıcı|إلى|प्रति|宛先|收件人|收件者|till|til|vastaanottaja|кому|destinataire|destinatario|ke",
 		"cc":      "cc|kopie|copie|cópia|kopia|dw|bilgi|نسخة|抄送|副本|kopi|копия|bcc|reply-to|antwort an|responder a|rispondi a|répondre à",
-		"subject": "subject|betreff|objet|asunto|oggetto|assunto|onderwerp|temat|konu|الموضوع|الموضوع‏|विषय|件名|主题|主題|主旨|ämne|emne|aihe|тема|sujet",
+		"subject": "subject|betreff|objet|asunto|oggetto|assunto|onderwerp|temat|konu|الموضوع|الموضوع\u200f|विषय|件名|主题|主題|主旨|ämne|emne|aihe|тема|sujet",
 	} {
 		for label := range strings.SplitSeq(labels, "|") {
 			m[label] = field

@@ -46,11 +46,8 @@ func (f *form) stream(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	s := &sender{w, http.NewResponseController(w), r.Header.Get("Last-Event-ID")}
-	if err := s.write("retry: 2000\n\n"); err == nil {
-		err = s.tell(v)
-	}
-	if err != nil {
-		return nil //nolint:nilerr // nobody listens any more
+	if s.write("retry: 2000\n\n") != nil || s.tell(v) != nil {
+		return nil // nobody listens any more
 	}
 	f.follow(ctx, a, v, s, hints)
 	return nil
