@@ -136,14 +136,20 @@ func TestThreeChannelsUnderFire(t *testing.T) {
 	v := s.verdict(t, 3*time.Minute, checker.Options{MinOK: 0.99, MinTakeovers: 20}, w)
 	require.Zero(t, v.Counts["double_risk"], "a killed sender is no frozen one")
 	require.Positive(t, v.Counts["unknown_sends"])
-	by := map[string]int{}
+	by, again, refused := map[string]int{}, map[string]int{}, map[string]int{}
 	for _, op := range w.History() {
-		if !op.Redelivery {
+		switch {
+		case op.Outcome != checker.OK:
+			refused[op.Channel]++
+		case op.Client == "vendor":
+			again[op.Channel]++
+		default:
 			by[op.Channel]++
 		}
 	}
-	t.Logf("messages: %v", by)
+	t.Logf("messages %v, delivered again %v, tries without a 200 %v", by, again, refused)
 	require.Len(t, by, 3)
+	require.Len(t, again, 3)
 }
 
 // scaled is how much shorter waits for vendors are in the scenario of an outage,
