@@ -53,8 +53,7 @@ export function Havoc({ api, person, channel, write }: Props) {
             <Mark name="Taken over by" value={score.took} />
             <Mark name="after" value={seconds(score.after!)} />
             <Mark name="Epoch" value={`${score.epochs![0]} → ${score.epochs![1]}`} />
-            <Mark name="Steps kept" value={score.kept ?? '…'} />
-            <Mark name="Steps run twice" value={score.repeated ?? '…'} good={score.repeated === 0} />
+            <Mark name="Steps kept" value={score.kept ? `${score.kept[0]} of ${score.kept[1]}` : '…'} good={score.kept && score.kept[0] === score.kept[1]} />
             <Mark name="Answers" value={score.answers ?? '…'} good={score.answers === 1} />
           </dl>
         )}
@@ -90,7 +89,7 @@ export function Havoc({ api, person, channel, write }: Props) {
   )
 }
 
-function Mark({ name, value, good }: { name: string; value: string | number; good?: boolean }) {
+function Mark({ name, value, good }: { name: string; value: string | number; good?: boolean | undefined }) {
   return (
     <div class={good ? 'good' : ''}>
       <dt>{name}</dt>

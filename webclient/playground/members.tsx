@@ -1,5 +1,5 @@
 import type { Api, Member, Signal } from './api.ts'
-import { isApi, type World } from './world.ts'
+import { ending, isApi, type World } from './world.ts'
 
 interface Props {
   api: Api
@@ -34,7 +34,7 @@ function Box({ member: m, owns, signal }: { member: Member; owns: string; signal
         <span class="state">{quiet ? `silent for ${(m.heartbeat_age_ms / 1000).toFixed(0)} s` : m.state}</span>
       </header>
       <p>
-        {isApi(m) ? 'answers HTTP' : up ? inMemory(m.active_customers) : (m.ended_why ?? 'ended')} <small class="generation">generation {m.generation}</small>
+        {isApi(m) ? 'answers HTTP' : up ? inMemory(m.active_customers) : ending(m)} <small class="generation">generation {m.generation}</small>
       </p>
       {owns && <p class="owns">owns {owns}</p>}
       <div class="row signals">

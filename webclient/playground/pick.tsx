@@ -52,13 +52,16 @@ export function Identity({ person, onChange }: { person: Person; onChange(change
   )
 }
 
-const paces: Record<string, string> = { '0s': 'as fast as it can', '1s': '1 second a step', '3s': '3 seconds a step' }
+const paces: Record<string, string> = { '0s': 'as fast as it can', '1s': '1 second a step', '2s': '2 seconds a step', '4s': '4 seconds a step' }
 
 /** How fast the agent thinks: slow enough to watch, if one likes. */
 export function Pace({ api }: { api: Api }) {
   const [pace, setPace] = useState('0s')
   useEffect(() => {
-    api.thinking().then(setPace, () => undefined)
+    const look = () => void api.thinking().then(setPace, () => undefined)
+    look()
+    const again = setInterval(look, 2_000) // the story slows it too
+    return () => clearInterval(again)
   }, [])
   return (
     <p class="row pace">

@@ -3,7 +3,7 @@ import { pause, Problem } from '../shared/http.ts'
 import type { Api, Line, Member, Outcome, Signal, Step, Turn } from './api.ts'
 import { first, questions, ways, type Channel, type Person } from './people.ts'
 import type { Written } from './vendors.ts'
-import { find } from './world.ts'
+import { ending, find } from './world.ts'
 
 /** A sentence of the story, told when it was observed. */
 export interface Told {
@@ -17,8 +17,7 @@ export interface Score {
   took?: string
   after?: number // ms from the blow to the first look that showed the new owner
   epochs?: [number, number]
-  kept?: number // steps found in the journal and not run again
-  repeated?: number
+  kept?: [number, number] // steps of the journal at the blow: still there as they were, of how many
   answers?: number
 }
 
@@ -79,7 +78,8 @@ export async function story(
       'blow',
     )
 
-    const [taken] = await Promise.all([takeOver(api, owned, stored), death(api, victim, how, tell, since)])
+    const left = await until('the journal', async () => turnOf(await api.turns(stored.customer_id), stored)) // as the blow left it
+    const [taken] = await Promise.all([takeOver(api, owned, stored), death(api, victim, tell, since)])
     if (!taken) throw new Untold(`The answer was committed just before the blow fell, so nobody had to take ${who} over. Try again.`)
     const heir = named(await api.members(), taken.line.owner)
     const after = Math.round(taken.seen - blow)
@@ -90,11 +90,13 @@ export async function story(
       const turn = turnOf(await api.turns(stored.customer_id), stored)
       return turn && turn.state !== 'claimed' ? turn : undefined
     })
-    const { kept, repeated } = compare(running.steps, ended.steps)
-    to.score({ kept, repeated })
+    const had = left.steps.length
+    const kept = left.steps.filter((s, i) => same(s, ended.steps[i])).length
+    to.score({ kept: [kept, had] })
     tell(
-      `Turn ${ended.turn} went on from its journal: ${count(kept, 'step')} from before the blow ${kept === 1 ? 'was' : 'were'} kept and not run again` +
-        (ended.steps.length > kept ? `; ${heir.name} added ${steps(ended.steps.slice(kept))}.` : '.'),
+      (ended.turn === left.turn ? `Turn ${ended.turn} went on where it was. ` : `Turn ${ended.turn} began anew. `) +
+        `Of the ${count(had, 'step')} from before the blow, ${kept === had ? 'all' : kept} stand in its journal as they were` +
+        (ended.steps.length > had ? `; ${heir.name} added ${steps(ended.steps.slice(had))}.` : '.'),
     )
 
     await until('the answer', async () => ((await answers(api, channel, mark, written)) > 0 ? true : undefined))
@@ -104,12 +106,12 @@ export async function story(
       frozen = ''
       tell(`SIGCONT: ${victim.name} wakes up and goes on as if nothing had happened, in the middle of the same thought.`, 'blow')
     }
-    const back = await until(`${victim.name} to be back`, async () =>
-      (await api.members()).find((m) => m.name === victim.name && m.generation > victim.generation && m.state === 'active'),
-    )
+    const again = async () => (await api.members()).find((m) => m.name === victim.name && m.generation > victim.generation && m.state === 'active')
+    const back = await until('it to be back', again, 20_000).catch(() => undefined) // fte dev may have been told to leave the dead alone
     tell(
-      (how === 'STOP' ? `${victim.name} read that it had been declared dead, wrote nothing more, and ended itself. ` : '') +
-        `${back.name} is back as generation ${back.generation}, ready to own customers again.`,
+      back
+        ? (how === 'STOP' ? `${victim.name} found that it had been declared dead, and ended itself. ` : '') + `${how === 'STOP' ? 'It' : victim.name} is back as generation ${back.generation}, ready to own customers again.`
+        : `${victim.name} has not come back.`,
     )
     await pause(1_500) // a second answer would have come by now
     const n = await answers(api, channel, mark, written)
@@ -135,13 +137,9 @@ async function takeOver(api: Api, owned: Line, stored: Outcome): Promise<{ line:
   return found === 'over' ? undefined : found
 }
 
-async function death(api: Api, victim: Member, how: Signal, tell: (text: string) => void, since: () => number): Promise<void> {
+async function death(api: Api, victim: Member, tell: (text: string) => void, since: () => number): Promise<void> {
   const gone = await until('the others to notice', async () => (await api.members()).find((m) => m.system_id === victim.system_id && m.state === 'dead'))
-  tell(
-    `The other members have declared ${victim.name} dead, ${seconds(since())} after the blow` +
-      (how === 'KILL' ? ': its address refuses connections and its lease does not move.' : ': it answers nobody and does not renew its lease.') +
-      (gone.ended_why ? ` (${gone.ended_why})` : ''),
-  )
+  tell(`The other members have declared ${victim.name} dead, ${seconds(since())} after the blow: ${ending(gone)}.`)
 }
 
 /** How many answers to the message the customer got, by the vendor's count. */
@@ -154,16 +152,12 @@ async function answers(api: Api, channel: Channel, mark: number, written: Writte
   return reply ? (await api.sent(mark)).filter((s) => s.key === reply.key).length : 0
 }
 
-/** Steps of the first journal that the second still has as they were, and those of them that ran again. */
-export function compare(before: Step[], after: Step[]): { kept: number; repeated: number } {
-  const same = (a: Step, b?: Step) => b !== undefined && a.kind === b.kind && a.name === b.name && a.at === b.at && a.epoch === b.epoch
-  const kept = before.filter((s) => same(s, after.find((t) => t.step === s.step))).length
-  return { kept, repeated: before.length - kept }
-}
+/** A step that is still what it was. */
+const same = (a: Step, b?: Step) => b !== undefined && a.step === b.step && a.kind === b.kind && a.name === b.name && a.at === b.at && a.epoch === b.epoch
 
 /** Looks ten times a second; a request that fails on the way is asked again. */
-async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
-  const giveUp = performance.now() + 90_000
+async function until<T>(what: string, look: () => Promise<T | undefined>, within = 90_000): Promise<T> {
+  const giveUp = performance.now() + within
   for (;;) {
     try {
       const found = await look()
@@ -171,7 +165,7 @@ async function until<T>(what: string, look: () => Promise<T | undefined>): Promi
     } catch (err) {
       if (!(err instanceof Problem && err.passing)) throw err
     }
-    if (performance.now() > giveUp) throw new Untold(`Waited a minute and a half for ${what}, in vain. The logs say why.`)
+    if (performance.now() > giveUp) throw new Untold(`Waited ${within / 1000} s for ${what}, in vain. The logs say why.`)
     await pause(100)
   }
 }

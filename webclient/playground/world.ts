@@ -124,5 +124,15 @@ function latest(members: Member[]): Member[] {
   return [...byName.values()].sort((a, b) => +isApi(a) - +isApi(b) || a.name.localeCompare(b.name, 'en', { numeric: true }))
 }
 
+const endings: Record<string, string> = {
+  refused: 'its address refuses connections and its lease does not move',
+  lease: 'its lease ran out',
+  majority: 'most of the others cannot reach it',
+  replaced: 'a new generation took its place',
+}
+
+/** Why a member ended, as those who declared it said. */
+export const ending = (m: Member) => endings[m.ended_why ?? ''] ?? m.ended_why ?? 'ended'
+
 /** An API process answers HTTP and owns nobody. */
 export const isApi = (m: Member) => !m.roles.includes('actors')
