@@ -24,7 +24,7 @@ const authors = { customer: 'You', agent: 'Support assistant (AI)', person: 'Sup
 
 const links: Record<Link, string> = {
   connecting: 'Connecting…',
-  live: 'Live: the answer appears here by itself.',
+  live: 'Live: what is answered appears here by itself.',
   polling: 'The connection is away. Nothing is lost; this page keeps asking.',
   gone: 'This ticket cannot be shown any more. Its reference still finds it.',
 }
