@@ -100,6 +100,9 @@ WHERE id = $1 AND used_at IS NULL AND expires_at > now()`, u.ID, kind, bi)
 	if u.Ticket == "" {
 		return nil
 	}
+	if err := w.speaks(ctx, u); err != nil {
+		return err
+	}
 	if _, err := w.tx.Exec(ctx, `
 UPDATE link_codes SET used_at = now() WHERE ticket_id = $1 AND kind IN ('otp', 'magic_link') AND used_at IS NULL`, u.Ticket); err != nil {
 		return err
@@ -113,6 +116,22 @@ ON CONFLICT (ticket_id) DO UPDATE SET level = excluded.level, at = now()`, w.id,
 		return err
 	}
 	return w.trustNumber(ctx, u.Ticket)
+}
+
+// speaks is support.ErrNotFound where a session shows control of an address that
+// is not this customer's, and nothing proves that the session is: whoever typed the
+// customer's address, or wrote in its name, would come in by an address of their own.
+func (w identityTx) speaks(ctx context.Context, u support.CodeUse) error {
+	var may bool
+	err := w.tx.QueryRow(ctx, `
+SELECT EXISTS (SELECT FROM customer_identifiers WHERE kind = $2 AND bi = ANY ($3) AND customer_id = $1 AND status <> 'denied')
+    OR coalesce((SELECT min(m.level) >= $5 FROM customers c JOIN messages m ON m.customer_id = c.id
+                 WHERE (c.id = $1 OR c.merged_into = $1) AND m.ticket_id = $4 AND m.direction = 'in'), false)`,
+		w.id, string(u.Address.Kind), w.bis(u.Address), u.Ticket, int16(support.ChannelVerified)).Scan(&may)
+	if err == nil && !may {
+		err = fmt.Errorf("neither the session nor the address is this customer's: %w", support.ErrNotFound)
+	}
+	return err
 }
 
 // prove raises the customer's address, and takes it where nobody has it.

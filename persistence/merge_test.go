@@ -291,6 +291,8 @@ func TestCodes(t *testing.T) {
 	t.Run("an address that nobody has becomes the customer's", func(t *testing.T) {
 		fourth := newID(t)
 		c := s.begin(t, ada, "w")
+		inbound(&c, "a proved mail", "my other address is new@example.org")
+		c.Messages[0].Ticket = fourth
 		c.Codes = []support.CodeWrite{code(t, support.CodeOTP, "222222", fourth, "new@example.org")}
 		c = s.commit(t, c)
 		found, err := s.Code(t.Context(), support.CodeOTP, fourth, "222222")
@@ -367,6 +369,7 @@ func TestDoubtsAndDenials(t *testing.T) {
 
 	ticket := newID(t)
 	c := s.begin(t, id, "w")
+	c.Identify = &support.IdentifierWrite{Address: mail("ada@example.org"), Level: support.OperatorProved, By: "eve", Reason: "by phone"}
 	inbound(&c, "m1", "hello")
 	c.Messages[0].Channel, c.Messages[0].From, c.Messages[0].Ticket, c.Messages[0].Level = support.WhatsApp, bsuid("US.2"), ticket, support.ChannelAsserted
 	c.Codes = []support.CodeWrite{code(t, support.CodeOTP, "123456", ticket, "ada@example.org")}

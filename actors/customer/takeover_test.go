@@ -1,0 +1,74 @@
+package customer
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"fte/support"
+)
+
+// says has the agent of a customer's turn ask for a proof of an address, and
+// returns the token that was mailed to it; empty where none was.
+func (c *city) says(id support.CustomerID, address string) (token string) {
+	c.t.Helper()
+	c.town.now = c.town.now.Add(3 * time.Second)
+	_, err := c.to(id, Wake{Swept: true})
+	require.NoError(c.t, err)
+	a := c.resident(id)
+	require.NotNil(c.t, a.run)
+	r := *a.run
+	a.run = nil
+	o := answer
+	o.Verify = []support.Address{{Kind: support.KindEmail, Value: address}}
+	_, err = c.do(a, TurnDone{Turn: r.Turn, Run: r.Run, Outcome: o})
+	require.NoError(c.t, err)
+	_, token, _ = strings.Cut(strings.Split(c.last(id, support.Email, support.NoticeVerify).Body, "|")[2], "#")
+	return token
+}
+
+// TestNobodyProvesTheirWayIn: whoever is not proved to be a customer, and shows
+// control of an address that is not that customer's, has shown nothing about it.
+func TestNobodyProvesTheirWayIn(t *testing.T) {
+	for name, arrives := range map[string]func(c *city) (Delivered, string){
+		"by the victim's address in a form": func(c *city) (Delivered, string) {
+			return c.form("ada@example.org", "my mail is eve@evil.example")
+		},
+		"by a mail in the victim's name": func(c *city) (Delivered, string) {
+			return c.sends(support.Inbound{Channel: support.Email, Thread: "spoofed", Text: "my mail is eve@evil.example"},
+				support.Address{Kind: support.KindEmail, Value: "ada@example.org"}, support.ChannelAsserted), ""
+		},
+	} {
+		for _, known := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				c := newCity(t)
+				ada := c.mails("ada@example.org", "canary of the victim").Customer
+				eve := support.CustomerID("")
+				if known {
+					eve = c.mails("eve@evil.example", "hello").Customer
+				}
+				c.settles()
+				got, ticket := arrives(c)
+				require.Equal(t, ada, got.Customer, "an address routes, proved or not")
+				token := c.says(ada, "eve@evil.example")
+				require.NotEmpty(t, token)
+				_, err := c.to(ada, Confirm{Token: token})
+				require.ErrorIs(t, err, support.ErrNotFound)
+				c.settles()
+
+				id, _ := c.at(support.Address{Kind: support.KindEmail, Value: "eve@evil.example"})
+				require.NotEqual(t, ada, id)
+				if known {
+					require.Equal(t, eve, id)
+				}
+				if ticket != "" {
+					var proofs int
+					require.NoError(t, c.pool.QueryRow(t.Context(), `SELECT count(*) FROM session_proofs`).Scan(&proofs))
+					require.Zero(t, proofs)
+				}
+			})
+		}
+	}
+}
