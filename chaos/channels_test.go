@@ -241,3 +241,34 @@ func (s *suite) took(t *testing.T, at map[string]time.Time, ops []checker.Op) (l
 	}
 	return longest.Round(time.Millisecond)
 }
+
+// A worker stands still while it sends mail, longer than it takes to be declared
+// dead, and wakes as a stranger: unlike Twilio's, a mail has no moment in which it
+// can be sent twice, since a draft is consumed by its send.
+func TestFrozenSendersOfMail(t *testing.T) {
+	s := system(t, "channels")
+	s.healthy(t)
+	require.NoError(t, s.Gmail(t.Context(), "quota", map[string]int{"units_per_minute": 0}))
+	w := s.customers(t, workload.Config{Channels: []support.Channel{support.Email}, Customers: 60, Messages: 120, Over: 30 * time.Second, Redeliver: 0.1})
+	began := time.Now()
+	require.NoError(t, s.Break(t.Context(), harness.VendorFault{Vendor: "gmail", Kind: "slow", Delay: "700ms", Path: "drafts"})) // most senders have a request in flight
+	s.during(t, w, func(ctx context.Context) {
+		for i := range 3 {
+			pause(ctx, 3*time.Second)
+			name := fmt.Sprintf("worker-%d", i%3+1)
+			before, err := s.Member(name)
+			require.NoError(t, err)
+			_, resume, err := s.Pause(ctx, name)
+			require.NoError(t, err)
+			pause(ctx, 8*time.Second)
+			require.NoError(t, resume())
+			_, err = s.WaitActive(ctx, name, before.Generation)
+			require.NoError(t, err, "it was declared dead and comes back under a new generation")
+		}
+	})
+	require.NoError(t, s.Mend(t.Context(), began))
+	s.healthy(t)
+	v := s.verdict(t, 4*time.Minute, checker.Options{MinOK: 0.99, MinTakeovers: 10}, w)
+	require.Zero(t, v.Counts["double_risk"])
+	t.Logf("%d sends whose outcome was unknown for a while", v.Counts["unknown_sends"])
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -138,6 +139,9 @@ func (s *suite) customers(t *testing.T, cfg workload.Config) *workload.Workload 
 	cfg.Run = fmt.Sprintf("%s/%d", t.Name(), len(s.runs)+1)
 	if cfg.Seed == 0 {
 		cfg.Seed = 1
+		if n, err := strconv.ParseUint(os.Getenv("FTE_SEED"), 10, 64); err == nil { // another plan than CI's
+			cfg.Seed = n
+		}
 	}
 	w, err := workload.New(cfg)
 	require.NoError(t, err)
