@@ -15,6 +15,28 @@ import (
 // mountLimit is what a mounted handler's bodies may weigh unless it says more.
 const mountLimit = 256 << 10
 
+// largeAtOnce is how many bodies above mountLimit are held at once: each costs
+// several times its weight until its handler is done, and a process has a gigabyte.
+const largeAtOnce = 8
+
+// crowded refuses a large body when too many are being read.
+var crowded = problem{http.StatusServiceUnavailable, "crowded", "too many files are being sent just now, try again"}
+
+// room is a place for a body that may be large: at most mountLimit needs none. It
+// is to be given back.
+func (s *Server) room(c *fiber.Ctx, limit int) (give func(), err error) {
+	const chunked = -1
+	if n := c.Request().Header.ContentLength(); limit <= mountLimit || n != chunked && n <= mountLimit {
+		return func() {}, nil
+	}
+	select {
+	case s.large <- struct{}{}:
+		return func() { <-s.large }, nil
+	default:
+		return nil, crowded
+	}
+}
+
 // path is a request's path on the wire, without query.
 func path(uri []byte) string {
 	p, _, _ := strings.Cut(string(uri), "?")
@@ -43,19 +65,28 @@ func (s *Server) mounted(c *fiber.Ctx) error {
 	if limit <= 0 {
 		limit = mountLimit
 	}
+	give, err := s.room(c, limit)
+	if err != nil {
+		return err
+	}
 	body, err := read(c, limit)
 	if err != nil {
+		give()
 		return err
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	r, err := standard(ctx, c, body)
 	if err != nil {
+		give()
 		cancel()
 		return problem{http.StatusBadRequest, "not_http", "the request cannot be read"}
 	}
 	in, out := io.Pipe()
 	w := &writer{header: http.Header{}, out: out, begun: make(chan struct{})}
-	go s.serve(m.Handler, w, r)
+	go func() {
+		defer give()
+		s.serve(m.Handler, w, r)
+	}()
 	<-w.begun
 	c.Status(w.status)
 	for name, values := range w.sent {

@@ -96,6 +96,7 @@ type Server struct {
 	health  *health
 	ctx     context.Context // of every request; ends after the drain
 	cancel  context.CancelFunc
+	large   chan struct{} // one for each large body that is held
 
 	mu   sync.Mutex // guards idle
 	idle map[net.Conn]bool
@@ -122,7 +123,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Drain = 10 * time.Second
 	}
 	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Registerer), health: newHealth(cfg.Health),
-		idle: map[net.Conn]bool{}, listening: make(chan struct{})}
+		large: make(chan struct{}, largeAtOnce), idle: map[net.Conn]bool{}, listening: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.app = fiber.New(fiber.Config{
 		DisableStartupMessage: true, CaseSensitive: true, StrictRouting: true,
