@@ -209,6 +209,23 @@ func TestAMailsTreeIsRead(t *testing.T) {
 	require.Equal(t, "huge", p[4].AttachmentID)
 }
 
+// A mail counts as deleted only when it is itself not there: then it is left out.
+func TestAMailWithoutOneOfItsPartsIsNotDeleted(t *testing.T) {
+	client := api(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/attachments/") {
+			refuse(w, 404, "notFound")
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"id": "m1", "payload": part{"mimeType": "text/plain", "body": part{"attachmentId": "a", "size": 900}}})
+	})
+	_, err := client.Source(t.Context(), "m1")
+	require.Error(t, err)
+	require.NotErrorIs(t, err, support.ErrNotFound)
+	require.NotErrorIs(t, err, support.ErrUnavailable, "its gist is taken then")
+	_, err = client.Outline(t.Context(), "m1")
+	require.NoError(t, err)
+}
+
 // The mails of GM-09 that take a parser down.
 func TestATreeBeyondTheLimitsIsCut(t *testing.T) {
 	nested := part{"mimeType": "text/plain", "body": body("deep")}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 	"google.golang.org/api/gmail/v1"
 	"google.golang.org/api/googleapi"
+
+	"fte/support"
 )
 
 // maxTexts is how many texts of a mail that Gmail keeps apart are fetched, each
@@ -125,7 +128,9 @@ func (c *Client) Source(ctx context.Context, id string) (Source, error) {
 		if texts++; texts > maxTexts {
 			break
 		}
-		if p.Body, err = c.attachment(ctx, id, p.AttachmentID); err != nil {
+		if p.Body, err = c.attachment(ctx, id, p.AttachmentID); errors.Is(err, support.ErrNotFound) {
+			return Source{}, fmt.Errorf("a part of the mail is not there: %v", err) // which does not say that the mail was deleted
+		} else if err != nil {
 			return Source{}, err
 		}
 		p.AttachmentID = ""
