@@ -17,11 +17,35 @@ import (
 // proveTime is how long a customer's actor may take.
 const proveTime = 10 * time.Second
 
+// What one ticket and one connection may ask about proofs: each asks the actor of
+// whoever has the address that was typed, whose own messages must not wait for it.
+const (
+	proveMost = 20
+	proveIn   = 10 * time.Minute
+)
+
+// often counts an act of proof.
+func (f *form) often(r *http.Request, ticket string) error {
+	if !f.RateLimits {
+		return nil
+	}
+	client := support.ClientNet(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), f.TrustedProxies)
+	for _, bucket := range []string{"webform prove ticket|" + ticket, "webform prove ip|" + client} {
+		if err := f.allow(r.Context(), bucket, proveMost, proveIn, "too many tries"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // verify has a code mailed to the address of a ticket. The answer is the same
 // whether or not one is: it says nothing about the address.
 func (f *form) verify(w http.ResponseWriter, r *http.Request) error {
 	a, err := f.access(w, r)
 	if err != nil {
+		return err
+	}
+	if err := f.often(r, a.ticket); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), proveTime)
@@ -69,6 +93,9 @@ func (f *form) confirm(w http.ResponseWriter, r *http.Request) error {
 	}, in.Code)
 	if len(wrong) > 0 || !sixDigits.MatchString(code) {
 		return wrongCode
+	}
+	if err := f.often(r, a.ticket); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), proveTime)
 	defer cancel()

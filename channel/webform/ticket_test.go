@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"fte/channel/webform"
 	"fte/support"
 
 	"github.com/google/uuid"
@@ -170,6 +171,22 @@ func TestAKnownAddressIsAnsweredLikeAnUnknownOne(t *testing.T) {
 	require.Equal(t, []string{k.Ticket, u.Ticket}, w.begun)
 	w.proved = support.ErrUnavailable
 	require.Equal(t, http.StatusServiceUnavailable, w.do("POST", u.path()+"/verify", u.auth(), nil).status)
+}
+
+func TestProofsAreNotAskedForWithoutEnd(t *testing.T) {
+	w := newWorld(t, func(c *webform.Config) { c.RateLimits = true })
+	r := w.submitted(valid(nil), nil)
+	var last answer
+	for range 20 {
+		require.Equal(t, http.StatusUnprocessableEntity, w.do("POST", r.path()+"/confirm", r.auth(), stringReader(`{"code":"654321"}`)).status)
+	}
+	for _, path := range []string{"/confirm", "/verify"} {
+		last = w.do("POST", r.path()+path, r.auth(), stringReader(`{"code":"123456"}`))
+		require.Equal(t, http.StatusTooManyRequests, last.status, path)
+		require.NotEmpty(t, last.header.Get("Retry-After"))
+	}
+	require.Empty(t, w.begun)
+	require.Equal(t, http.StatusOK, w.do("GET", r.path(), r.auth(), nil).status, "the ticket is still shown")
 }
 
 func TestACodeProvesTheAddress(t *testing.T) {
