@@ -5,9 +5,10 @@
 // that mail is answered whether or not its vendor says that it came.
 //
 // An activation does its account's work in passes, one right after it began, one
-// each interval, and a mailbox's whenever its vendor hints at news. A pass runs outside the mailbox, may be cut short at any
-// point, and makes what it did durable in one fenced commit at its end. A Keeper
-// on every member keeps the activations alive, where they belong.
+// each interval, and a mailbox's whenever its vendor hints at news and once a
+// little later. A pass runs outside the mailbox, may be cut short at any point, and
+// makes what it did durable in one fenced commit at its end. A Keeper on every
+// member keeps the activations alive, where they belong.
 package mailbox
 
 import (
@@ -28,6 +29,10 @@ const (
 	tick = "tick" // be there: all that a Keeper says
 	hint = "hint" // begin a pass now; one more where one is under way
 )
+
+// dropped is how long after a hint the vendor may have kept quiet about more: Gmail
+// notifies once a second at most and drops the excess (GM-04).
+const dropped = 1500 * time.Millisecond
 
 // Handle is what an activation may do to itself; the cluster gives it.
 type Handle interface {
@@ -64,6 +69,7 @@ type Actor struct {
 	metrics  *metrics
 
 	hinted   bool // a hint came while a pass was under way
+	heard    bool // a hint came, and what the vendor dropped after it was not looked for
 	begun    bool
 	draining bool // no pass begins any more
 	failures int  // passes that failed in a row
@@ -90,7 +96,7 @@ func (a *Actor) Receive(_ context.Context, msg []byte) ([]byte, error) {
 		if a.draining { // the vendor says it again, to the next owner
 			return nil, fmt.Errorf("%s %s moves: %w", a.kind, a.id, support.ErrRetry)
 		}
-		a.hinted = true
+		a.hinted, a.heard = true, true
 		a.begin()
 	default:
 		return nil, fmt.Errorf("read a request to %s %s: %w: it is neither tick nor hint", a.kind, a.id, support.ErrMalformed)
@@ -187,7 +193,11 @@ func (a *Actor) ended(err error) {
 			a.begin()
 			return
 		}
-		a.next(a.rhythm.every)
+		wait := a.rhythm.every
+		if a.heard {
+			a.heard, wait = false, min(wait, dropped)
+		}
+		a.next(wait)
 	}
 }
 
