@@ -39,8 +39,8 @@ func (c canary) readable(level support.Level, ch support.Channel) bool {
 	switch level {
 	case support.Claimed: // this ticket
 		return c.level == level && c.channel == ch && c.place == "here"
-	case support.ChannelAsserted: // this thread; WhatsApp has one a channel
-		return c.level == level && c.channel == ch && (c.place == "here" || ch == support.WhatsApp)
+	case support.ChannelAsserted: // this thread; on WhatsApp, which has none, this ticket
+		return c.level == level && c.channel == ch && c.place == "here"
 	default:
 		return c.level >= support.ChannelVerified
 	}

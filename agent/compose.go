@@ -63,7 +63,7 @@ func (a *Agent) frame(f framing) frame {
 	case support.Email:
 		return frame{strings.TrimSpace(greeting(f.name) + "\n\n" + before), a.closing(f), "\n\n"}
 	default:
-		after := "Next step: reply here if anything is still open, or ask for a person."
+		after := "Next step: send another message if anything is still open, or ask for a person."
 		if f.handed {
 			after = "Next step: you need not do anything; the answer appears here."
 		}
