@@ -112,7 +112,7 @@ func (n *node) openActors(context.Context) (err error) {
 	n.sweeper = customer.NewSweeper(customer.SweeperConfig{Wakes: n.wakes, Waker: n.client, Logger: n.log.Named("sweeper"), Register: n.metrics})
 	actors, err := customer.New(customer.Config{
 		Store: kicking{n.customers, n.outbox, n.relay},
-		Agent: n.agent, Voice: n.agent.Voice, Waker: n.client, AgentOn: n.switches.On, Identity: n.customers, Peers: n.client, Pages: n.pages(),
+		Agent: n.agent, Voice: n.agent.Voice, Waker: n.client, AgentOn: n.switches.On, Identity: n.customers, Peers: n.client, Pages: n.pages(), CanonicalEmail: canonicalEmail,
 		Acknowledge: agent.Acknowledge, Rates: n.cfg.RateLimits == "on", Logger: n.log.Named("customer"), Registerer: n.metrics,
 	})
 	if err != nil {

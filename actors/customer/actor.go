@@ -58,6 +58,9 @@ type Config struct {
 	Identity Identity
 	Peers    Peers
 	Pages    Pages
+	// CanonicalEmail is an address as it is compared (ID-01), for one that a customer
+	// names; an error says that it is none. Defaults to the address as it is.
+	CanonicalEmail func(string) (string, error)
 
 	// Acknowledge is a sentence about earlier contact by topic, channel and rough
 	// time, for a customer who proved who it is. Defaults to none.

@@ -100,6 +100,12 @@ func (c *core) proving(ctx context.Context, a support.Address) (*Proving, error)
 	if a.Kind != support.KindEmail || c.cfg.Pages.Verify == nil {
 		return nil, nil
 	}
+	if c.cfg.CanonicalEmail != nil { // however it is spelt it is one address, with one limit
+		var err error
+		if a.Value, err = c.cfg.CanonicalEmail(a.Value); err != nil {
+			return nil, nil //nolint:nilerr // nobody can get a mail there
+		}
+	}
 	if ok, err := c.cfg.Identity.Sendable(ctx, a); err != nil || !ok {
 		return nil, err
 	}

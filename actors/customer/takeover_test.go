@@ -72,3 +72,27 @@ func TestNobodyProvesTheirWayIn(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAddressIsOneHoweverItIsSpelt: what a customer names is compared as what a
+// mail comes from is, and the limit of its mails is one.
+func TestAnAddressIsOneHoweverItIsSpelt(t *testing.T) {
+	c := newCity(t)
+	ada := c.mails("ada@gmail.com", "hello").Customer
+	c.settles()
+	bob := c.chats("+15550100", "my mail is a.d.a+x@gmail.com").Customer
+	token := c.says(bob, "a.d.a+x@gmail.com")
+	_, err := c.to(bob, Confirm{Token: token})
+	require.NoError(t, err)
+	c.settles()
+	to, err := c.customers.Canonical(t.Context(), bob)
+	require.NoError(t, err)
+	require.Equal(t, ada, to, "who has the address is found")
+	for range 2 {
+		ok, err := c.customers.Sendable(t.Context(), support.Address{Kind: support.KindEmail, Value: "ada@gmail.com"})
+		require.NoError(t, err)
+		require.True(t, ok)
+	}
+	ok, err := c.customers.Sendable(t.Context(), support.Address{Kind: support.KindEmail, Value: "ada@gmail.com"})
+	require.NoError(t, err)
+	require.False(t, ok, "the first mail was counted with them")
+}

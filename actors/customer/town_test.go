@@ -293,6 +293,13 @@ func (w *town) resident(id support.CustomerID) *resident {
 		}
 		cfg.Pages.Link = func(id support.CustomerID, ticket string) string { return "https://example.org/link#" + string(id) }
 		cfg.Pages.NotMe = func(id support.CustomerID, code string) string { return "https://example.org/notme#" + code }
+		cfg.CanonicalEmail = func(s string) (string, error) {
+			local, domain, _ := strings.Cut(s, "@")
+			if domain == "gmail.com" {
+				local, _, _ = strings.Cut(strings.ReplaceAll(local, ".", ""), "+")
+			}
+			return local + "@" + domain, nil
+		}
 	}
 	cfg.AgentOn = func(support.Channel) bool { return !w.off }
 	cfg.mono = func() time.Duration { return w.now.Sub(epoch) }
