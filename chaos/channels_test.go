@@ -249,7 +249,7 @@ func TestFrozenSendersOfMail(t *testing.T) {
 	s := system(t, "channels")
 	s.healthy(t)
 	require.NoError(t, s.Gmail(t.Context(), "quota", map[string]int{"units_per_minute": 0}))
-	w := s.customers(t, workload.Config{Channels: []support.Channel{support.Email}, Customers: 60, Messages: 120, Over: 30 * time.Second, Redeliver: 0.1})
+	w := s.customers(t, workload.Config{Channels: []support.Channel{support.Email}, Customers: 40, Messages: 60, Over: 30 * time.Second, Redeliver: 0.1})
 	began := time.Now()
 	require.NoError(t, s.Break(t.Context(), harness.VendorFault{Vendor: "gmail", Kind: "slow", Delay: "700ms", Path: "drafts"})) // most senders have a request in flight
 	s.during(t, w, func(ctx context.Context) {

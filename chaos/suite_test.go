@@ -93,11 +93,6 @@ func alone() {
 	}
 }
 
-// launch starts a system with that model in a new folder.
-func launch(t *testing.T, model string, settings ...string) *suite {
-	return start(t, harness.Config{Model: model, Proxy: true, Env: settings})
-}
-
 // start starts a system in a new folder.
 func start(t *testing.T, cfg harness.Config) *suite {
 	bin, err := binary()
