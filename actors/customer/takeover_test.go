@@ -96,3 +96,32 @@ func TestAnAddressIsOneHoweverItIsSpelt(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ok, "the first mail was counted with them")
 }
+
+// TestAVendorThatIsAwayDelaysAMergeAndNothingElse: whoever is to be merged is
+// answered while a reply of theirs waits for its vendor.
+func TestAVendorThatIsAwayDelaysAMergeAndNothingElse(t *testing.T) {
+	c := newCity(t)
+	ada := c.mails("ada@example.org", "hello").Customer
+	bob := c.chats("+15550100", "hello").Customer
+	c.settles()
+	_, err := c.pool.Exec(t.Context(), `UPDATE outbox SET state = 'unknown', created_at = now() - interval '2 minutes' WHERE customer_id = $1`, string(bob))
+	require.NoError(t, err)
+	_, err = c.to(ada, Merge{From: bob, By: "eve", Reason: "the same person"})
+	require.NoError(t, err)
+	c.join(c.resident(ada))
+	again := c.chats("+15550100", "are you there?")
+	c.town.now = c.town.now.Add(30 * time.Second)
+	c.settles()
+	require.Equal(t, "answered", c.outcome(again))
+	to, err := c.customers.Canonical(t.Context(), bob)
+	require.NoError(t, err)
+	require.Equal(t, bob, to, "not yet")
+
+	_, err = c.pool.Exec(t.Context(), `UPDATE outbox SET state = 'delivered' WHERE state = 'unknown'`)
+	require.NoError(t, err)
+	c.town.now = c.town.now.Add(joinMost)
+	c.settles()
+	to, err = c.customers.Canonical(t.Context(), bob)
+	require.NoError(t, err)
+	require.Equal(t, ada, to)
+}

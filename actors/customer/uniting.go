@@ -3,6 +3,7 @@ package customer
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"fte/support"
 )
@@ -38,10 +39,14 @@ func (c *core) uniting(ctx context.Context, j Join) Act {
 		}
 		return JoinLater{}
 	}
+	snap, err := c.cfg.Store.Load(ctx, loser)
+	if err != nil || slices.ContainsFunc(snap.Unfinished, func(o support.Outbound) bool { return o.Age > yieldFor }) {
+		return JoinLater{} // a vendor may be away for hours, in which its other channels go on
+	}
 	if err := c.cfg.Peers.Yield(ctx, loser); err != nil {
 		return JoinLater{}
 	}
-	snap, err := c.cfg.Store.Load(ctx, loser)
+	snap, err = c.cfg.Store.Load(ctx, loser)
 	if err != nil || len(snap.Claimed) > 0 || len(snap.Unfinished) > 0 || snap.Customer.MergedInto != "" {
 		return JoinLater{}
 	}
