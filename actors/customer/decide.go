@@ -165,7 +165,7 @@ func (x *change) say(kind support.OutboxKind, by support.Author, r Route, turn i
 	if kind == support.KindPerson {
 		w.Leaves = undoTime
 	} else if r.Ticket != "" { // a proof of identity is not part of the conversation
-		x.Spoke = true
+		x.Spoke = x.Spoke || level > support.Claimed
 		if r.Channel == support.Email {
 			x.mailed(r.Thread)
 		}
@@ -184,7 +184,7 @@ func (x *change) notice(n support.Notice, r Route, turn int64, level support.Lev
 
 // tell is notice with a text that is filled.
 func (x *change) tell(n support.Notice, r Route, turn int64, level support.Level, f support.Fill) (seq int64, said bool) {
-	f.Channel, f.Reference, f.First = r.Channel, support.TicketReference(r.Ticket), !x.Spoke
+	f.Channel, f.Reference, f.First = r.Channel, support.TicketReference(r.Ticket), x.opens(level)
 	t := x.Voice(n, f)
 	if x.Mute || !fits(t, r) {
 		return 0, false
@@ -193,8 +193,13 @@ func (x *change) tell(n support.Notice, r Route, turn int64, level support.Level
 }
 
 func (x *change) voice(n support.Notice, r Route) support.Text {
-	return x.Voice(n, support.Fill{Channel: r.Channel, Reference: support.TicketReference(r.Ticket), First: !x.Spoke})
+	return x.Voice(n, support.Fill{Channel: r.Channel, Reference: support.TicketReference(r.Ticket), First: x.opens(r.Level)})
 }
+
+// opens reports whether a text is the first that its reader has of the agent. Whoever
+// only claims an address is always new: what its owner was told is not theirs to
+// hear of (channels.md WF-06), nor does it introduce the agent to the owner.
+func (x *change) opens(level support.Level) bool { return level <= support.Claimed || !x.Spoke }
 
 // proves notes that an address of the kind is proved.
 func (x *change) proves(k support.Kind) {

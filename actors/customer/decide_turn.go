@@ -71,7 +71,7 @@ func (x *change) start() {
 	x.Run++
 	g := x.Current
 	run := RunTurn{
-		Turn: x.Turn.Turn, Run: x.Run, Inputs: g.Seqs, Steps: x.Turn.Steps, First: !x.Spoke, FollowUp: g.FollowUp, Waited: x.Now.Sub(g.Since), Of: g.Of,
+		Turn: x.Turn.Turn, Run: x.Run, Inputs: g.Seqs, Steps: x.Turn.Steps, First: x.opens(g.Lowest) && !g.FollowUp, FollowUp: g.FollowUp, Waited: x.Now.Sub(g.Since), Of: g.Of,
 		Offer: !x.Spoke && g.Channel == support.Email && g.Lowest >= support.ChannelVerified && !slices.Contains(x.Proved, support.KindPhone) && !slices.Contains(x.Proved, support.KindWABSUID),
 		Ask:   !x.Earlier && g.Channel == support.WhatsApp && !slices.Contains(x.Proved, support.KindEmail),
 		Scope: support.Scope{Level: g.Lowest, Channel: g.Channel, Thread: g.Thread, Ticket: g.Ticket},

@@ -125,3 +125,26 @@ func TestAVendorThatIsAwayDelaysAMergeAndNothingElse(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ada, to)
 }
+
+// TestAReplyDoesNotTellWhetherAnAddressIsKnown: whoever types an address is a
+// stranger, whatever its owner was told; and the owner hears who speaks, whatever a
+// stranger was told.
+func TestAReplyDoesNotTellWhetherAnAddressIsKnown(t *testing.T) {
+	c := newCity(t)
+	c.mails("ada@example.org", "hello")
+	c.settles()
+	first := func(d Delivered) bool {
+		_, err := c.to(d.Customer, Wake{Swept: true})
+		require.NoError(t, err)
+		a := c.resident(d.Customer)
+		require.NotNil(t, a.run)
+		return a.run.First
+	}
+	known, _ := c.form("ada@example.org", "a question")
+	unknown, _ := c.form("nobody@example.org", "a question")
+	require.True(t, first(unknown))
+	require.True(t, first(known))
+	c.settles()
+	require.True(t, first(c.mails("nobody@example.org", "now by mail")))
+	require.False(t, first(c.mails("ada@example.org", "again by mail")))
+}
