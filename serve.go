@@ -255,6 +255,7 @@ func (n *node) declared(dead cluster.Member) {
 		n.log.Info("customers of a dead member made due", zap.String("dead", dead.ID), zap.Int("customers", woken), zap.Error(err))
 		if n.sweeper != nil {
 			n.sweeper.Kick()
+			n.keeper.Kick()
 		}
 		return nil
 	})

@@ -25,7 +25,8 @@ type KeeperConfig struct {
 	Targets   []Target
 
 	// Interval is between two ticks of an account: as long as it may be without
-	// an activation once its owner died. Defaults to 30 seconds.
+	// an activation. Defaults to 30 seconds. The first ones follow each other
+	// sooner, from a second on: while a cluster starts, owners change.
 	Interval time.Duration
 	// Scale shortens Interval. Defaults to 1.
 	Scale float64
@@ -35,7 +36,10 @@ type KeeperConfig struct {
 
 // Keeper sees to it that accounts are active. One runs on every member that may
 // own accounts: whoever asks, it is the owner that is activated.
-type Keeper struct{ cfg KeeperConfig }
+type Keeper struct {
+	cfg    KeeperConfig
+	kicked []chan struct{} // of each target; never closed
+}
 
 // NewKeeper checks cfg and fills its defaults. It starts nothing.
 func NewKeeper(cfg KeeperConfig) (*Keeper, error) {
@@ -51,27 +55,43 @@ func NewKeeper(cfg KeeperConfig) (*Keeper, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	return &Keeper{cfg: cfg}, nil
+	k := &Keeper{cfg: cfg}
+	for range cfg.Targets {
+		k.kicked = append(k.kicked, make(chan struct{}, 1))
+	}
+	return k, nil
 }
 
 // Run sends each target a tick, at once and each interval, until ctx ends.
 func (k *Keeper) Run(ctx context.Context) error {
 	var all sync.WaitGroup
-	for _, t := range k.cfg.Targets {
-		all.Go(func() { k.keep(ctx, t) })
+	for i, t := range k.cfg.Targets {
+		all.Go(func() { k.keep(ctx, t, k.kicked[i]) })
 	}
 	all.Wait()
 	return nil
 }
 
-func (k *Keeper) keep(ctx context.Context, t Target) {
-	next := time.NewTicker(k.cfg.Interval)
-	defer next.Stop()
-	for {
+// Kick has every target sent a tick now: a member is gone. It never blocks.
+func (k *Keeper) Kick() {
+	for _, c := range k.kicked {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (k *Keeper) keep(ctx context.Context, t Target, kicked <-chan struct{}) {
+	for wait := time.Second; ; wait = min(2*wait, k.cfg.Interval) {
 		k.tick(ctx, t)
+		next := time.NewTimer(min(wait, k.cfg.Interval))
 		select {
 		case <-ctx.Done():
+			next.Stop()
 			return
+		case <-kicked:
+			next.Stop()
 		case <-next.C:
 		}
 	}
