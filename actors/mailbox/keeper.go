@@ -83,15 +83,17 @@ func (k *Keeper) Kick() {
 }
 
 func (k *Keeper) keep(ctx context.Context, t Target, kicked <-chan struct{}) {
-	for wait := time.Second; ; wait = min(2*wait, k.cfg.Interval) {
+	for wait := time.Second; ; {
 		k.tick(ctx, t)
 		next := time.NewTimer(min(wait, k.cfg.Interval))
+		wait = min(2*wait, k.cfg.Interval)
 		select {
 		case <-ctx.Done():
 			next.Stop()
 			return
 		case <-kicked:
 			next.Stop()
+			wait = time.Second
 		case <-next.C:
 		}
 	}
