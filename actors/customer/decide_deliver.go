@@ -77,8 +77,8 @@ func (d Deliver) decide(x *change) {
 		if in.Person != "" {
 			x.raise(r, support.Outcome{Reason: in.Person})
 		}
-	case in.Person != "" && r.To == "":
-		x.silently(m.Seq, r, in.Person)
+	case in.Person != "" && (r.To == "" || in.Person == support.ReasonIdentity):
+		x.silently(m.Seq, r, in.Person) // a forged mail neither writes to its victim nor keeps the agent from them
 	default:
 		x.wait(groupOf(m, x.Now))
 	}

@@ -148,3 +148,21 @@ func TestAReplyDoesNotTellWhetherAnAddressIsKnown(t *testing.T) {
 	require.True(t, first(c.mails("nobody@example.org", "now by mail")))
 	require.False(t, first(c.mails("ada@example.org", "again by mail")))
 }
+
+// TestAForgedMailSilencesNobody: a mail that is not from whom it says goes to a
+// person, and the agent goes on with the customer it named.
+func TestAForgedMailSilencesNobody(t *testing.T) {
+	c := newCity(t)
+	ada := support.Address{Kind: support.KindEmail, Value: "ada@example.org"}
+	c.mails(ada.Value, "hello")
+	c.settles()
+	forged := c.sends(support.Inbound{Channel: support.Email, Thread: "forged", Text: "I want my money back", Person: support.ReasonIdentity}, ada, support.ChannelAsserted)
+	c.settles()
+	require.Equal(t, "escalated", c.outcome(forged))
+	var written int
+	require.NoError(t, c.pool.QueryRow(t.Context(), `SELECT count(*) FROM messages WHERE thread = 'forged' AND direction = 'out'`).Scan(&written))
+	require.Zero(t, written)
+	own := c.mails(ada.Value, "a question")
+	c.settles()
+	require.Equal(t, "answered", c.outcome(own))
+}
