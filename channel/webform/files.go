@@ -36,10 +36,11 @@ var kinds = map[string]struct {
 // attach reads one more file. detail says why it is refused; then it is read to
 // its end and left out.
 func attach(files []file, part *multipart.Part) (_ []file, detail string, err error) {
-	body, err := io.ReadAll(io.LimitReader(part, maxFile+1))
-	if err != nil {
+	var read bytes.Buffer
+	if _, err := read.ReadFrom(io.LimitReader(part, maxFile+1)); err != nil {
 		return nil, "", malformed("the body is not a form")
 	}
+	body := read.Bytes()
 	name := line(path.Base(strings.ReplaceAll(part.FileName(), `\`, "/")))
 	if runes := []rune(name); len(runes) > 100 { // its end tells more than its beginning
 		name = string(runes[len(runes)-100:])

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 )
@@ -17,7 +18,11 @@ const mountLimit = 256 << 10
 
 // largeAtOnce is how many bodies above mountLimit are held at once: each costs
 // several times its weight until its handler is done, and a process has a gigabyte.
-const largeAtOnce = 8
+// The others wait, unread, for roomTime at most.
+const (
+	largeAtOnce = 4
+	roomTime    = 2 * time.Second
+)
 
 // crowded refuses a large body when too many are being read.
 var crowded = problem{http.StatusServiceUnavailable, "crowded", "too many files are being sent just now, try again"}
@@ -29,10 +34,12 @@ func (s *Server) room(c *fiber.Ctx, limit int) (give func(), err error) {
 	if n := c.Request().Header.ContentLength(); limit <= mountLimit || n != chunked && n <= mountLimit {
 		return func() {}, nil
 	}
+	patience := time.NewTimer(roomTime)
+	defer patience.Stop()
 	select {
 	case s.large <- struct{}{}:
 		return func() { <-s.large }, nil
-	default:
+	case <-patience.C:
 		return nil, crowded
 	}
 }

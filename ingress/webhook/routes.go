@@ -188,10 +188,14 @@ func read(c *fiber.Ctx, limit int) ([]byte, error) {
 		return nil, problem{http.StatusUnsupportedMediaType, "compressed", "compressed bodies are not read"}
 	}
 	tooLarge := problem{http.StatusRequestEntityTooLarge, "too_large", "the body is larger than " + strconv.Itoa(limit) + " bytes"}
-	if c.Request().Header.ContentLength() > limit {
+	length := c.Request().Header.ContentLength()
+	if length > limit {
 		return nil, tooLarge
 	}
 	var body bytes.Buffer
+	if length > mountLimit { // it has a place
+		body.Grow(length + bytes.MinRead)
+	}
 	var err error
 	if stream := c.Context().RequestBodyStream(); stream != nil {
 		_, err = io.Copy(&body, io.LimitReader(stream, int64(limit)+1))
