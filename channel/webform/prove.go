@@ -55,6 +55,9 @@ func (f *form) verify(w http.ResponseWriter, r *http.Request) error {
 		if judge(err).status == http.StatusServiceUnavailable {
 			return err
 		}
+		if _, gone := f.Threads.Thread(ctx, a.ticket); errors.Is(gone, support.ErrNotFound) && a.fresh {
+			return away // the message is on its way to whoever would mail the code
+		}
 		f.Log.Info("no code is sent", zap.Error(err))
 	}
 	return answer(w, http.StatusAccepted, struct {

@@ -164,6 +164,7 @@ func TestAKnownAddressIsAnsweredLikeAnUnknownOne(t *testing.T) {
 	unknown.into(t, &u)
 	first := w.do("POST", k.path()+"/verify", k.auth(), nil)
 	w.proved = errors.New("nobody has this address")
+	w.locked(func() { w.threads[u.Ticket] = thread(support.TicketOpen) })
 	second := w.do("POST", u.path()+"/verify", u.auth(), nil)
 	require.Equal(t, http.StatusAccepted, first.status)
 	require.Equal(t, http.StatusAccepted, second.status)
@@ -171,6 +172,18 @@ func TestAKnownAddressIsAnsweredLikeAnUnknownOne(t *testing.T) {
 	require.Equal(t, []string{k.Ticket, u.Ticket}, w.begun)
 	w.proved = support.ErrUnavailable
 	require.Equal(t, http.StatusServiceUnavailable, w.do("POST", u.path()+"/verify", u.auth(), nil).status)
+}
+
+// A code is not promised while nobody has the message whose address it would go to.
+func TestACodeIsNotPromisedBeforeTheMessageIsStored(t *testing.T) {
+	w := newWorld(t)
+	r := w.submitted(valid(nil), nil)
+	w.proved = support.ErrNotFound
+	a := w.do("POST", r.path()+"/verify", r.auth(), nil)
+	require.Equal(t, http.StatusServiceUnavailable, a.status)
+	require.NotEmpty(t, a.header.Get("Retry-After"))
+	w.locked(func() { w.threads[r.Ticket] = thread(support.TicketOpen) })
+	require.Equal(t, http.StatusAccepted, w.do("POST", r.path()+"/verify", r.auth(), nil).status, "whatever else prevents it is not told")
 }
 
 func TestProofsAreNotAskedForWithoutEnd(t *testing.T) {
