@@ -78,7 +78,7 @@ func newSim(dir string, log *zap.Logger) (http.Handler, func(), error) {
 	}
 	gmail, err := gmailtest.New(gmailtest.Config{
 		Dir: dir, Control: ctl, Mailbox: get("GMAIL_MAILBOX", devMailbox), PushURL: public + "/webhooks/gmail", Audience: get("GMAIL_PUSH_AUDIENCE", devAudience),
-		PushEmail: get("GMAIL_PUSH_EMAIL", devPushEmail), Subscription: get("GMAIL_PUSH_SUBSCRIPTION", devSubscription), TimeScale: scale, Log: log,
+		PushEmail: get("GMAIL_PUSH_EMAIL", devPushEmail), Subscription: get("GMAIL_PUSH_SUBSCRIPTION", devSubscription), Auth: true, TimeScale: scale, Log: log,
 	})
 	if err != nil {
 		twilio.Close()
