@@ -221,6 +221,9 @@ func (x *change) putTicket(t support.Ticket, insert bool) {
 	} else {
 		x.out.Tickets = append(writes, support.TicketWrite{Insert: insert, Ticket: t})
 	}
+	if t.Status != support.TicketEscalated {
+		delete(x.Apart, t.ID)
+	}
 	over := t.Status == support.TicketResolved || t.Status == support.TicketClosed
 	i := slices.IndexFunc(x.Tickets, func(o support.Ticket) bool { return o.ID == t.ID })
 	switch {

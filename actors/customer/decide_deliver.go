@@ -47,7 +47,7 @@ func (d Deliver) decide(x *change) {
 	if !flood && x.linking(d, m) {
 		return
 	}
-	if x.Mode == support.ModeBot && (flood || x.looping(x.routeTo(m))) {
+	if x.speaks(in.Level) && (flood || x.looping(x.routeTo(m)) && !x.files(in.Level, x.threadTicket(m.Channel, m.Thread))) {
 		x.refuse(in, m, flood)
 		return
 	}
@@ -57,12 +57,15 @@ func (d Deliver) decide(x *change) {
 	x.converse(in.Channel)
 	m.Ticket = x.continued(in, m.Thread, m.Envelope.ReplyTo)
 	m.Disposition, m.Reason = support.ForTurn, string(in.Person)
-	off := x.Mode == support.ModeBot && x.Off[in.Channel]
+	files := x.files(in.Level, m.Ticket)
+	off := !files && x.Off[in.Channel]
 	switch {
 	case off:
 		m.Disposition, m.Reason = support.Held, string(support.ReasonSwitchedOff)
-	case x.Mode != support.ModeBot:
-		m.Disposition, m.Reason = support.Held, cmp.Or(m.Reason, string(x.Mode))
+	case files && x.Mode == support.ModePerson:
+		m.Disposition, m.Reason = support.Held, cmp.Or(m.Reason, string(support.ModePerson))
+	case files:
+		m.Disposition, m.Reason = support.Held, cmp.Or(m.Reason, string(support.ModeHeld))
 	}
 	m.Seq = x.message(m)
 	r := routeOf(m, x.Now)
@@ -72,7 +75,7 @@ func (d Deliver) decide(x *change) {
 	case off:
 		x.switchedOff(r)
 		x.event(support.TopicEvents, "message.held", map[string]string{"seq": fmt.Sprint(m.Seq), "ticket_id": r.Ticket})
-	case x.Mode != support.ModeBot:
+	case files:
 		x.file(r)
 		if in.Person != "" {
 			x.raise(r, support.Outcome{Reason: in.Person})
@@ -124,10 +127,16 @@ func (x *change) silently(seq int64, r Route, why support.Reason) support.Turn {
 // switchedOff files a message for people while the agent is switched off. The
 // customer is told once.
 func (x *change) switchedOff(r Route) {
-	x.hold(false)
-	x.raise(r, support.Outcome{Reason: support.ReasonSwitchedOff})
-	if !x.Hold.Acked {
-		_, x.Hold.Acked = x.notice(support.NoticeSwitchedOff, r, 0, r.Level)
+	t := x.ticket(r.Ticket)
+	told := t != nil && t.Status != support.TicketOpen
+	x.handOver(r, support.Outcome{Reason: support.ReasonSwitchedOff}, false)
+	switch {
+	case !unproved(r.Level):
+		if !x.Hold.Acked {
+			_, x.Hold.Acked = x.notice(support.NoticeSwitchedOff, r, 0, r.Level)
+		}
+	case !told:
+		x.notice(support.NoticeSwitchedOff, r, 0, r.Level)
 	}
 }
 
@@ -160,7 +169,7 @@ func (x *change) file(r Route) {
 	if t := x.ticket(r.Ticket); t.Status == support.TicketOpen {
 		x.setStatus(r.Ticket, support.TicketHeld)
 	}
-	if x.Mode == support.ModeHeld && x.Hold != nil && !x.Hold.Acked {
+	if x.Mode == support.ModeHeld && !unproved(r.Level) && x.Hold != nil && !x.Hold.Acked {
 		_, x.Hold.Acked = x.notice(support.NoticeHeld, r, 0, r.Level)
 	}
 	x.event(support.TopicEvents, "message.held", map[string]string{"seq": fmt.Sprint(x.LastSeq), "ticket_id": r.Ticket})
@@ -168,7 +177,7 @@ func (x *change) file(r Route) {
 
 // cutOff files the inputs of the claimed turn, for the same reason.
 func (x *change) cutOff() {
-	r := x.Current.Route
+	r := x.Current.lowered()
 	x.end(support.TurnAbandoned, "", 0, "the agent was switched off")
 	x.switchedOff(r)
 }

@@ -233,12 +233,18 @@ func (x *change) inherit(o State) {
 		g.Of = cmp.Or(g.Of, o.ID)
 		x.Queue = enqueue(x.Queue, g)
 	}
+	for id, at := range o.Apart {
+		if x.Apart == nil {
+			x.Apart = map[string]time.Time{}
+		}
+		x.Apart[id] = at
+	}
 	if rank(o.Mode) > rank(x.Mode) {
-		if x.Turn != nil {
+		x.Mode, x.HeldBy, x.Recheck = o.Mode, o.HeldBy, nil
+		if x.Turn != nil && !x.speaks(x.Current.Lowest) {
 			x.setStatus(x.Current.Ticket, support.TicketHeld)
 			x.end(support.TurnAbandoned, "", 0, "a person will answer")
 		}
-		x.Mode, x.HeldBy, x.Recheck = o.Mode, o.HeldBy, nil
 		x.Hold = cmp.Or(o.Hold, x.Hold)
 	}
 	if x.Mode != support.ModeBot {

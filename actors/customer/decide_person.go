@@ -89,17 +89,23 @@ func (x *change) hold(acked bool) {
 	x.event(support.TopicEvents, "customer.held", map[string]string{})
 }
 
-// abandonQueue puts the inputs that wait without a turn into one that is
-// abandoned: they read held from now on, not open.
+// abandonQueue files what the agent may not answer any more.
 func (x *change) abandonQueue(why string) {
+	x.abandon(why, func(g Group) bool { return !x.speaks(g.Lowest) })
+}
+
+// abandon puts the inputs of groups that wait without a turn into one that is
+// abandoned: they read held from now on, not open.
+func (x *change) abandon(why string, which func(Group) bool) {
 	seqs := map[support.CustomerID][]int64{}
-	for _, g := range x.Queue {
+	gone, kept := split(x.Queue, which)
+	for _, g := range gone {
 		seqs[g.Of] = append(seqs[g.Of], g.Seqs...)
 		if t := x.ticket(g.Ticket); t != nil && t.Status == support.TicketOpen {
 			x.setStatus(g.Ticket, support.TicketHeld)
 		}
 	}
-	x.Queue = nil
+	x.Queue = kept
 	for _, of := range slices.Sorted(maps.Keys(seqs)) {
 		slices.Sort(seqs[of])
 		x.newTurn(support.Turn{By: support.ByAgent, Inputs: seqs[of], InputsOf: of, State: support.TurnAbandoned, Reason: why})
@@ -224,7 +230,7 @@ func (u Undo) decide(x *change) {
 	}
 	x.write().Undo = u.Seq
 	for _, g := range append(slices.Clip(x.Undo[i].Also), x.Undo[i].Group) {
-		if x.Mode == support.ModeBot && len(g.Seqs) > 0 {
+		if len(g.Seqs) > 0 && !x.files(g.Lowest, g.Ticket) {
 			x.Queue = enqueue(x.Queue, g) // nobody holds any more: the agent answers
 		}
 	}

@@ -23,21 +23,26 @@ type Resolve struct {
 }
 
 func (r Release) decide(x *change) {
-	if x.Mode == support.ModeBot {
+	if x.Mode == support.ModeBot && len(x.Apart) == 0 && len(r.Held) == 0 {
 		return
 	}
 	if !r.AnswerHeld {
-		x.settle(r.Held, "released")
+		_, mine := split(r.Held, x.has) // the agent may have taken some up again
+		x.settle(mine, "released")
 		r.Held = nil
 	}
+	x.Apart = nil
 	x.release(r.Held)
 }
 
-// release gives the customer back to the agent, which answers what waits.
+// release gives the customer back to the agent, which answers what waits: not what
+// people have apart.
 func (x *change) release(held []support.Message) {
 	x.write()
 	for _, t := range slices.Clone(x.Tickets) {
-		x.setStatus(t.ID, support.TicketOpen)
+		if !x.apart(t.ID) {
+			x.setStatus(t.ID, support.TicketOpen)
+		}
 	}
 	x.Mode, x.HeldBy, x.Hold = support.ModeBot, "", nil
 	x.requeue(held)
@@ -50,16 +55,21 @@ func (x *change) release(held []support.Message) {
 // requeue gives the agent what nobody answered and what it does not have yet.
 func (x *change) requeue(held []support.Message) {
 	for _, m := range held {
-		of := x.owner(m)
-		has := func(g Group) bool { return g.Of == of && slices.Contains(g.Seqs, m.Seq) }
-		if !slices.ContainsFunc(x.Queue, has) && (x.Current == nil || !has(*x.Current)) {
+		if !x.has(m) && !x.files(m.Level, m.Ticket) {
 			g := groupOf(m, x.Now)
-			if g.Of = of; of != "" {
+			if g.Of = x.owner(m); g.Of != "" {
 				g.First = m.CommittedAt // they are answered in the order of their arrival
 			}
 			x.Queue = enqueue(x.Queue, g)
 		}
 	}
+}
+
+// has reports whether the agent has a message: it waits or is being answered.
+func (s *State) has(m support.Message) bool {
+	of := s.owner(m)
+	has := func(g Group) bool { return g.Of == of && slices.Contains(g.Seqs, m.Seq) }
+	return slices.ContainsFunc(s.Queue, has) || s.Current != nil && has(*s.Current)
 }
 
 // settle ends what nobody answered in a person's turn without a reply.
@@ -87,7 +97,7 @@ func (r Resolve) decide(x *change) {
 	x.settle(mine, r.Note)
 	x.sign()
 	x.event(support.TopicEvents, "ticket.resolved", map[string]string{"ticket_id": r.Ticket})
-	escalated := slices.ContainsFunc(x.Tickets, func(t support.Ticket) bool { return t.Status == support.TicketEscalated })
+	escalated := slices.ContainsFunc(x.Tickets, func(t support.Ticket) bool { return t.Status == support.TicketEscalated && !x.apart(t.ID) })
 	if x.Mode == support.ModeHeld && !escalated {
 		x.release(others)
 	}

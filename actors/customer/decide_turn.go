@@ -38,16 +38,16 @@ type TurnFailed struct {
 func (x *change) claim() {
 	if x.Turn != nil && !x.Running && x.Off[x.Current.Channel] {
 		x.cutOff()
+	}
+	if x.Turn != nil || x.Mode == support.ModePerson || x.Now.Before(x.Yielding) {
 		return
 	}
-	if x.Turn != nil || x.Mode != support.ModeBot || x.Now.Before(x.Yielding) {
-		return
+	due := func(g Group) bool { return x.speaks(g.Lowest) && !g.Due.After(x.Now) }
+	off := func(g Group) bool { return due(g) && x.Off[g.Channel] }
+	for i := slices.IndexFunc(x.Queue, off); i >= 0; i = slices.IndexFunc(x.Queue, off) {
+		x.switchedOff(x.Queue[i].lowered())
 	}
-	if i := slices.IndexFunc(x.Queue, func(g Group) bool { return x.Off[g.Channel] && !g.Due.After(x.Now) }); i >= 0 {
-		x.switchedOff(x.Queue[i].Route)
-		return
-	}
-	i := slices.IndexFunc(x.Queue, func(g Group) bool { return !g.Due.After(x.Now) })
+	i := slices.IndexFunc(x.Queue, due)
 	if i < 0 {
 		return
 	}
@@ -184,13 +184,12 @@ func (x *change) escalate(o support.Outcome, text support.Text, why string) {
 		reply = x.say(support.KindAnswer, support.ByAgent, g.Route, turn, g.Lowest, text, o.Subject)
 	}
 	x.end(support.TurnDone, support.Escalated, reply, cmp.Or(why, string(o.Reason)))
-	x.raise(g.Route, o)
-	x.hold(reply > 0)
+	x.handOver(g.lowered(), o, reply > 0)
 }
 
 // raise gives a ticket to people: escalated, with an event for the inbox. A
 // ticket that is over is followed by a new one.
-func (x *change) raise(r Route, o support.Outcome) {
+func (x *change) raise(r Route, o support.Outcome) string {
 	t := x.ticket(r.Ticket)
 	insert := t == nil
 	if insert {
@@ -198,10 +197,12 @@ func (x *change) raise(r Route, o support.Outcome) {
 		r.Ticket = t.ID
 		x.route(r)
 	}
-	n := *t
+	n, again := *t, t.Status == support.TicketEscalated
 	n.Status, n.Reason, n.Also, n.Urgency, n.EscalatedAt = support.TicketEscalated, o.Reason, o.Also, cmp.Or(o.Urgency, "medium"), x.Now
 	x.putTicket(n, insert)
+	x.raised(n, r.Level, again)
 	x.event(support.TopicEscalations, "escalated", map[string]string{"ticket_id": n.ID, "reference": n.Reference, "reason": string(o.Reason), "urgency": n.Urgency})
+	return n.ID
 }
 
 // fault counts what went wrong in this process. The third ends the turn, and
@@ -241,6 +242,6 @@ func (x *change) quarantine(why string) {
 	g, turn := *x.Current, x.Turn.Turn
 	x.notice(support.NoticeQuarantined, g.Route, turn, g.Lowest)
 	x.end(support.TurnQuarantined, "", 0, why)
-	x.raise(g.Route, support.Outcome{Reason: support.ReasonQuarantined})
+	x.raise(g.lowered(), support.Outcome{Reason: support.ReasonQuarantined})
 	x.event(support.TopicEvents, "customer.quarantined", map[string]string{"turn": fmt.Sprint(turn), "ticket_id": g.Ticket})
 }

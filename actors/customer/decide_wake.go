@@ -49,6 +49,7 @@ func (w Wake) decide(x *change) {
 	}
 	x.lapse()
 	x.late()
+	x.lateApart()
 	x.checkStopped(w.Held)
 	x.closeTickets()
 	x.closeConversation()
@@ -68,8 +69,13 @@ func (f SendFailed) decide(x *change) {
 	if f.Row.Kind == support.KindNotice && f.Row.Ticket == "" {
 		return // a proof of identity that was asked for; whoever asked may do so again
 	}
-	x.raise(r, support.Outcome{Reason: support.ReasonSendFailed, Urgency: "high"})
-	x.hold(false)
+	if known := x.Channels[f.Row.Channel]; r.To != f.Row.To || !ok {
+		r.Level = support.Claimed // another's address, unless the channel is known to have it
+		if known.To == f.Row.To {
+			r.Level = known.Level
+		}
+	}
+	x.handOver(r, support.Outcome{Reason: support.ReasonSendFailed, Urgency: "high"}, false)
 }
 
 // threadTicket is the last ticket of a channel and thread, if one is open.
@@ -108,7 +114,7 @@ func (x *change) late() {
 func (x *change) waiting() (last Route) {
 	for _, t := range x.Tickets {
 		r, ok := x.Routes[t.ID]
-		if ok && (t.Status == support.TicketEscalated || t.Status == support.TicketHeld) && (last.Ticket == "" || r.At.After(last.At)) {
+		if ok && !x.apart(t.ID) && (t.Status == support.TicketEscalated || t.Status == support.TicketHeld) && (last.Ticket == "" || r.At.After(last.At)) {
 			last = r
 		}
 	}
@@ -187,9 +193,16 @@ func (s *State) Deadline(now time.Time) (time.Time, bool) {
 		if s.Outage != nil && !s.Outage.Told {
 			all = append(all, s.Outage.Since.Add(tellStaff))
 		}
-	} else if s.Mode == support.ModeBot {
+	} else {
 		for _, g := range s.Queue {
-			all = append(all, later(g.Due, s.Yielding))
+			if s.speaks(g.Lowest) {
+				all = append(all, later(g.Due, s.Yielding))
+			}
+		}
+	}
+	for _, at := range s.Apart {
+		if s.Mode != support.ModePerson && !at.IsZero() {
+			all = append(all, at)
 		}
 	}
 	if s.Join != nil {

@@ -74,7 +74,7 @@ func (w *world) heal() {
 		if w.wrong != nil || w.rest() {
 			return
 		}
-		if w.store.row.Mode != support.ModeBot {
+		if w.store.row.Mode != support.ModeBot || w.store.waits() {
 			w.floor = nil
 			w.do(w.owner(), Release{AnswerHeld: true})
 		}
@@ -103,6 +103,18 @@ func (w *world) heal() {
 		}
 		w.pass(w.nextTime())
 	}
+}
+
+// waits reports whether a message is held on a ticket that people have.
+func (s *memStore) waits() bool {
+	for _, m := range s.messages {
+		if m.Direction == support.In && s.outcome(m) == "held" && slices.ContainsFunc(s.tickets, func(t support.Ticket) bool {
+			return t.ID == m.Ticket && (t.Status == support.TicketEscalated || t.Status == support.TicketHeld)
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // nextTime is how long nothing happens.

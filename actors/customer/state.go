@@ -61,6 +61,7 @@ type Memory struct {
 	Replies  []Reply                   `json:"replies,omitempty"` // the last few of persons
 	Join     *Join                     `json:"join,omitempty"`    // a merge that is to happen
 	Asked    *Asked                    `json:"asked,omitempty"`
+	Apart    map[string]time.Time      `json:"apart,omitempty"`   // escalated tickets that hold nobody: until when a person is promised, zero where nobody is or both sides were told
 	Earlier  bool                      `json:"earlier,omitempty"` // the customer was asked by WhatsApp about earlier contact
 	Rates    *Rates                    `json:"rates,omitempty"`
 }
@@ -208,7 +209,7 @@ func (s State) clone() State {
 	s.Hold, s.Recheck, s.Join = copied(s.Hold), copied(s.Recheck), copied(s.Join)
 	s.Tickets, s.Queue, s.Undo = slices.Clone(s.Tickets), slices.Clone(s.Queue), slices.Clone(s.Undo)
 	s.Rates = s.Rates.clone()
-	s.Routes, s.Channels = maps.Clone(s.Routes), maps.Clone(s.Channels)
+	s.Routes, s.Channels, s.Apart = maps.Clone(s.Routes), maps.Clone(s.Channels), maps.Clone(s.Apart)
 	return s
 }
 

@@ -422,6 +422,9 @@ func (w *town) accept(s *source) {
 	in.Envelope.ReplyTo = "to " + string(s.home)
 	if s.ch == support.Email {
 		in.Thread = "t" + strconv.Itoa(w.rng.IntN(2))
+		if w.rng.IntN(4) == 0 {
+			in.Level = support.ChannelAsserted
+		}
 	}
 	if s.ch == support.WebForm {
 		in.Level = support.Claimed
@@ -570,7 +573,7 @@ func (w *town) heal() bool {
 		}
 		for _, id := range w.ids {
 			s := w.stores[id]
-			if s.row.MergedInto == "" && s.row.Mode != support.ModeBot {
+			if s.row.MergedInto == "" {
 				w.to(id, Release{AnswerHeld: true})
 			}
 			if a := w.actors[id]; a != nil {
@@ -645,10 +648,11 @@ func (w *town) judgeOrder(places map[string]int) error {
 					if !sent {
 						continue
 					}
-					if at < last[m.Ticket] {
+					session := fmt.Sprint(m.Ticket, unproved(m.Level)) // what is not proved may be held longer
+					if at < last[session] {
 						return fmt.Errorf("message %d of %s is answered before the one before it", m.Seq, id)
 					}
-					last[m.Ticket] = at
+					last[session] = at
 				}
 			}
 		}

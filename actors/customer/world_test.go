@@ -142,7 +142,11 @@ func (w *world) do(a *activation, act Act) (any, error) {
 	if w.ask != nil && a.loaded {
 		w.ask(a.state, Command{Now: a.now(), NewTicket: w.newID(), NewConversation: w.newID(), Voice: a.cfg.Voice, Promise: a.cfg.Promise, Do: act})
 	}
+	mode, tickets, before := w.store.row.Mode, slices.Clone(w.store.tickets), len(w.store.messages)
 	answer, effects, err := a.do(context.Background(), act)
+	if err == nil {
+		w.checkMode(mode, tickets, int64(before), act, answer)
+	}
 	w.store.fate = fine
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -232,6 +236,28 @@ func (w *world) step() {
 	}
 }
 
+// checkMode checks that who is not proved holds nobody, and is held for nobody.
+func (w *world) checkMode(mode support.Mode, tickets []support.Ticket, before int64, act Act, answer any) {
+	switch act := act.(type) {
+	case TurnDone:
+		for _, seq := range w.store.turns[act.Turn-1].Inputs {
+			if unproved(w.store.messages[seq-1].Level) && mode == support.ModeBot && w.store.row.Mode != mode {
+				w.fail("turn %d with input %d of level %d holds the customer", act.Turn, seq, w.store.messages[seq-1].Level)
+			}
+		}
+	case Deliver:
+		m := w.store.messages[answer.(Delivered).Seq-1]
+		if m.Seq <= before || !unproved(m.Level) || m.Disposition != support.Held || mode == support.ModePerson {
+			return // delivered before, or rightly filed
+		}
+		if !slices.ContainsFunc(tickets, func(t support.Ticket) bool {
+			return t.ID == m.Ticket && (t.Status == support.TicketEscalated || t.Status == support.TicketHeld)
+		}) {
+			w.fail("message %d of level %d is held, its ticket is the agent's", m.Seq, m.Level)
+		}
+	}
+}
+
 // any is an activation: mostly the owner, sometimes one that ought to be dead.
 func (w *world) any(n uint32) *activation {
 	if len(w.zombies) > 0 && n%4 == 3 {
@@ -249,6 +275,9 @@ func (w *world) accept(arg uint32) {
 	in.Envelope.ReplyTo = "to"
 	if ch == 1 {
 		in.Thread = "t" + strconv.Itoa(int(arg/2%2))
+	}
+	if arg/256%6 == 5 { // somebody who is not proved to be the customer
+		in.Level = support.Claimed + support.Level(arg/2048%2)
 	}
 	switch arg / 4 % 32 {
 	case 1:
@@ -451,8 +480,9 @@ func (w *world) release(arg uint32) {
 func (w *world) resolve() {
 	for _, t := range w.store.tickets {
 		if t.Status == support.TicketEscalated {
-			// The last one gives the customer back.
-			w.floor = nil
+			if w.store.row.Mode != support.ModePerson { // the last one gives the customer back
+				w.floor = nil
+			}
 			w.do(w.owner(), Resolve{Ticket: t.ID})
 			return
 		}
