@@ -211,8 +211,22 @@ func (b *backend) Messages(ctx context.Context, id support.CustomerID, q console
 	return listed(b, p, err, func(m support.Message) object {
 		return object{"customer_id": m.Customer, "seq": m.Seq, "direction": m.Direction, "channel": m.Channel, "external_id": none(m.ExternalID), "thread": none(m.Thread), "ticket_id": none(m.Ticket),
 			"level": m.Level, "by": m.By, "subject": none(m.Subject), "text": m.Body, "turn": none(m.Turn), "disposition": none(m.Disposition), "reason": none(m.Reason),
-			"accepted_at": when(m.AcceptedAt), "committed_at": m.CommittedAt}
+			"accepted_at": when(m.AcceptedAt), "committed_at": m.CommittedAt, "attachments": attachmentsJSON(m.Envelope.Media)}
 	})
+}
+
+// attachmentsJSON lists what came with a message; what is not stored has no id.
+func attachmentsJSON(media []support.Media) []object {
+	list := []object{}
+	for _, m := range media {
+		list = append(list, object{"id": none(m.Blob), "name": none(m.Name), "type": none(m.Type), "size": none(m.Size)})
+	}
+	return list
+}
+
+func (b *backend) Attachment(ctx context.Context, id string) (console.Attachment, error) {
+	blob, err := b.reads.Attachment(ctx, id, byOperator)
+	return console.Attachment{Name: blob.Name, Body: blob.Body}, err
 }
 
 func (b *backend) Ownership(ctx context.Context, id support.CustomerID, q console.Query) (console.Document, error) {
@@ -277,7 +291,7 @@ func (b *backend) thread(ctx context.Context, ticket string) ([]object, error) {
 			answers = []int64{}
 		}
 		thread = append(thread, object{"seq": m.Seq, "direction": m.Direction, "channel": m.Channel, "level": m.Level, "by": m.By, "text": m.Body, "at": m.CommittedAt,
-			"state": none(m.State), "answers": answers})
+			"state": none(m.State), "answers": answers, "attachments": attachmentsJSON(m.Envelope.Media)})
 	}
 	return thread, nil
 }

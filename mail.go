@@ -50,7 +50,7 @@ func (n *node) openMailboxes(rows *persistence.Outbox) error {
 	box, err := email.NewMailbox(email.MailboxConfig{
 		Client: n.gmail, Read: func(s email.Source) email.Mail { return email.Read(s, email.ReadConfig{Own: own}) },
 		Receipts: rows, Sent: rows, Suppressions: persistence.NewSuppressions(n.pool, n.keys), Replies: rows,
-		Known: known, Now: n.cfg.now, Log: n.log,
+		Known: known, Blobs: persistence.NewBlobs(n.pool, n.keys), Now: n.cfg.now, Log: n.log,
 	})
 	if err != nil {
 		return err

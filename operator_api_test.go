@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -23,6 +27,7 @@ import (
 
 	"fte/actors/customer"
 	"fte/agent"
+	"fte/channel/webform"
 	"fte/channel/whatsapp"
 	"fte/cluster"
 	"fte/ingress/console"
@@ -112,6 +117,8 @@ type apiWorld struct {
 	pool                         *pgxpool.Pool
 	ada, loser                   support.CustomerID
 	ticket, conversation, letter string
+	file                         string // id of an attachment
+	png                          []byte // it
 }
 
 const apiToken = "0123456789abcdef0123456789abcdef"
@@ -152,23 +159,27 @@ func (w *apiWorld) fill(t *testing.T, keys *persistence.Keys) {
 		return id
 	}
 	w.ada, w.loser = at("ada@example.org"), at("lovelace@example.org")
+	in := w.form(t, keys)
 	w.ticket, w.conversation = uuid.Must(uuid.NewV7()).String(), uuid.Must(uuid.NewV7()).String()
 	store := persistence.NewCustomers(w.pool, keys, zap.NewNop())
 	_, err := store.Commit(ctx, support.Commit{
 		Customer: w.ada, Epoch: 1, Owner: "abc", Ownership: &support.Ownership{Reason: "first"},
 		Messages: []support.Message{
-			{Seq: 1, Direction: support.In, Channel: support.Email, ExternalID: "support@fte.test/1", From: support.Address{Kind: support.KindEmail, Value: "ada@example.org"},
+			{Seq: 1, Direction: support.In, Channel: support.WebForm, ExternalID: in.ExternalID, From: in.From[0], Ticket: w.ticket, By: support.ByCustomer, Body: in.Text,
+				Envelope: in.Envelope, Disposition: support.Held, AcceptedAt: in.AcceptedAt},
+			{Seq: 2, Direction: support.In, Channel: support.Email, ExternalID: "support@fte.test/1", From: support.Address{Kind: support.KindEmail, Value: "ada@example.org"},
 				Thread: "t", Ticket: w.ticket, Level: support.ChannelVerified, By: support.ByCustomer, Body: "How?", Disposition: support.ForTurn, AcceptedAt: time.Now()},
-			{Seq: 2, Direction: support.Out, Channel: support.Email, Thread: "t", Ticket: w.ticket, Level: support.ChannelVerified, By: support.ByAgent, Subject: "Re", Body: "So.", Turn: 1},
+			{Seq: 3, Direction: support.Out, Channel: support.Email, Thread: "t", Ticket: w.ticket, Level: support.ChannelVerified, By: support.ByAgent, Subject: "Re", Body: "So.", Turn: 1},
 		},
-		Turns:        []support.TurnWrite{{Insert: true, Turn: support.Turn{Turn: 1, By: support.ByAgent, Inputs: []int64{1}, State: support.TurnDone, Outcome: support.Answered, ReplySeq: 2}}},
+		Turns:        []support.TurnWrite{{Insert: true, Turn: support.Turn{Turn: 1, By: support.ByAgent, Inputs: []int64{2}, State: support.TurnDone, Outcome: support.Answered, ReplySeq: 3}}},
 		Steps:        []support.StepWrite{{Turn: 1, Step: support.Step{Step: 1, Kind: "tool", Name: "search", Request: []byte("{}"), Result: []byte("{}")}}},
-		Outbox:       []support.OutboxWrite{{Seq: 2, Kind: support.KindAnswer, Channel: support.Email, To: "ada@example.org", Units: 1}},
+		Outbox:       []support.OutboxWrite{{Seq: 3, Kind: support.KindAnswer, Channel: support.Email, To: "ada@example.org", Units: 1}},
 		Tickets:      []support.TicketWrite{{Insert: true, Ticket: support.Ticket{ID: w.ticket, Conversation: w.conversation, Channel: support.Email, Status: support.TicketOpen}}},
 		Conversation: &support.ConversationWrite{Insert: true, Conversation: support.Conversation{ID: w.conversation, Status: "open", FirstChannel: support.Email, Channel: support.Email}},
 		Events:       []support.Event{{Topic: support.TopicEvents, Type: "message.received", Refs: map[string]string{}}},
 	})
 	require.NoError(t, err)
+	require.NoError(t, persistence.NewBlobs(w.pool, keys).Own(ctx, w.ada, w.file))
 	_, err = w.pool.Exec(ctx, `UPDATE customers SET merged_into = $1 WHERE id = $2`, string(w.ada), string(w.loser))
 	require.NoError(t, err)
 	_, err = w.pool.Exec(ctx, `INSERT INTO cluster_view (cluster, view) VALUES ('test', 7)`)
@@ -180,6 +191,40 @@ VALUES ($1, 'test', $1, 1, '127.0.0.1', 1, $2, now(), CASE $2 WHEN 'dead' THEN n
 	}
 	require.NoError(t, persistence.NewDeadLetters(w.pool).Bury(ctx, support.DeadLetter{Topic: "fte.channels.email.inbound", Channel: support.Email, State: support.Dead, Reason: "undecodable", Record: []byte("x")}))
 	require.NoError(t, w.pool.QueryRow(ctx, `SELECT id::text FROM dead_letters`).Scan(&w.letter))
+}
+
+// published takes what a form publishes.
+type published func(support.Inbound)
+
+func (p published) Publish(_ context.Context, in support.Inbound) error { p(in); return nil }
+
+// form sends the form with a drawing, and returns the message it makes.
+func (w *apiWorld) form(t *testing.T, keys *persistence.Keys) (in support.Inbound) {
+	t.Helper()
+	var drawn, body bytes.Buffer
+	require.NoError(t, png.Encode(&drawn, image.NewRGBA(image.Rect(0, 0, 8, 8))))
+	w.png = drawn.Bytes()
+	m := multipart.NewWriter(&body)
+	for name, value := range map[string]string{"name": "Ada", "email": "ada@example.org", "subject": "My lamp", "category": "general", "message": "Please look at this."} {
+		require.NoError(t, m.WriteField(name, value))
+	}
+	file, err := m.CreateFormFile("attachments", "größe 1.png")
+	require.NoError(t, err)
+	_, err = file.Write(w.png)
+	require.NoError(t, err)
+	require.NoError(t, m.Close())
+	e := &edgeWorld{}
+	form, err := webform.New(webform.Config{Sites: map[string]webform.Site{"dev": {AnyLoopback: true}}, Publisher: published(func(p support.Inbound) { in = p }),
+		Blobs: persistence.NewBlobs(w.pool, keys), Threads: e, Signer: keys, Prover: e, Rates: e, CanonicalEmail: canonicalEmail, CanonicalPhone: whatsapp.CanonicalPhone})
+	require.NoError(t, err)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/support/submit", &body)
+	r.Header = http.Header{"Content-Type": {m.FormDataContentType()}, "X-Site-Key": {"dev"}, "Origin": {"http://localhost"}}
+	got := httptest.NewRecorder()
+	form.ServeHTTP(got, r)
+	require.Equal(t, http.StatusOK, got.Code, got.Body.String())
+	require.Len(t, in.Envelope.Media, 1)
+	w.file = in.Envelope.Media[0].Blob
+	return in
 }
 
 // sample is a request that succeeds.
@@ -201,7 +246,7 @@ func (w *apiWorld) samples() map[string]sample {
 		"GET /api/v1/customers/{customer}/turns":          {path: c + "/turns"},
 		"POST /api/v1/customers/{customer}/takeover":      {path: c + "/takeover", body: `{"person":"Ada"}`},
 		"POST /api/v1/customers/{customer}/reply":         {path: c + "/reply", body: `{"text":"hello"}`, header: []string{"Idempotency-Key", uuid.NewString()}},
-		"DELETE /api/v1/customers/{customer}/reply/{key}": {path: c + "/reply/" + support.Key(w.ada, 2)},
+		"DELETE /api/v1/customers/{customer}/reply/{key}": {path: c + "/reply/" + support.Key(w.ada, 3)},
 		"POST /api/v1/customers/{customer}/release":       {path: c + "/release", body: `{"answer_held":true}`, status: 204},
 		"POST /api/v1/customers/{customer}/resolve":       {path: c + "/resolve", body: `{"ticket_id":"` + w.ticket + `","note":"done"}`, status: 204},
 		"POST /api/v1/customers/{customer}/link":          {path: c + "/link", body: `{"kind":"phone","value":"+4930901820","level":3,"reason":"called"}`},
@@ -209,6 +254,7 @@ func (w *apiWorld) samples() map[string]sample {
 		"GET /api/v1/messages":                            {path: "/api/v1/messages?channel=email&external_id=support@fte.test/1"},
 		"GET /api/v1/tickets":                             {path: "/api/v1/tickets?status=open&channel=email"},
 		"GET /api/v1/tickets/{ticket}":                    {path: "/api/v1/tickets/" + support.TicketReference(w.ticket)},
+		"GET /api/v1/attachments/{id}":                    {path: "/api/v1/attachments/" + w.file},
 		"GET /api/v1/outbox":                              {path: "/api/v1/outbox?state=pending"},
 		"GET /api/v1/dlq":                                 {path: "/api/v1/dlq?state=dead"},
 		"GET /api/v1/dlq/{id}":                            {path: "/api/v1/dlq/" + w.letter},
@@ -409,4 +455,45 @@ func TestRepliesAreCountedForTheirChannel(t *testing.T) {
 	require.Equal(t, 404, code)
 	code, _ = reply(t, object{"text": "x", "channel": "pigeon"})
 	require.Equal(t, 400, code)
+}
+
+// What came with a message is seen by operators, and served to be kept: under a
+// safe name, without its type. Who read it is noted.
+func TestOperatorsReadAttachments(t *testing.T) {
+	w := newAPIWorld(t)
+	get := func(path string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+		r.Header.Set("Authorization", "Bearer "+apiToken)
+		got := httptest.NewRecorder()
+		w.ServeHTTP(got, r)
+		require.Equal(t, http.StatusOK, got.Code, got.Body.String())
+		return got
+	}
+	type message struct {
+		Seq         int64
+		Attachments []object
+	}
+	want := map[int64][]object{2: {}, 3: {}, 1: {{"id": w.file, "name": "größe 1.png", "type": "image/png", "size": float64(len(w.png))}}}
+	seen := func(list []message) map[int64][]object {
+		all := map[int64][]object{}
+		for _, m := range list {
+			all[m.Seq] = m.Attachments
+		}
+		return all
+	}
+	var messages struct{ Items []message }
+	require.NoError(t, json.Unmarshal(get("/api/v1/customers/"+string(w.ada)+"/messages").Body.Bytes(), &messages))
+	require.Equal(t, want, seen(messages.Items))
+	var thread struct{ Messages []message }
+	require.NoError(t, json.Unmarshal(get("/api/v1/tickets/"+w.ticket).Body.Bytes(), &thread))
+	require.Equal(t, want, seen(thread.Messages))
+
+	got := get("/api/v1/attachments/" + w.file)
+	require.Equal(t, w.png, got.Body.Bytes())
+	require.Equal(t, "application/octet-stream", got.Header().Get("Content-Type"))
+	require.Equal(t, "attachment; filename*=UTF-8''gr%C3%B6%C3%9Fe%201.png", got.Header().Get("Content-Disposition"))
+	var noted int
+	require.NoError(t, w.pool.QueryRow(t.Context(), `SELECT count(*) FROM audit_log WHERE who = $1 AND what = 'attachment.read' AND refs = jsonb_build_object('blob', $2::text, 'customer', $3::text)`,
+		byOperator, w.file, string(w.ada)).Scan(&noted))
+	require.Equal(t, 1, noted)
 }

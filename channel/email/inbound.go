@@ -25,6 +25,8 @@ type MailboxConfig struct {
 	// Known says whether a sender is a customer of ours: of mail that looks like a
 	// list's, only a customer's is shown to a person, GM-14. Required.
 	Known func(ctx context.Context, sender support.Address) (bool, error)
+	// Blobs keeps the files of mails, GM-09. Nil: they are listed and not stored.
+	Blobs Blobs
 	// Now is when a mail counts as accepted that Gmail gave no time. Defaults to
 	// time.Now.
 	Now func() time.Time
@@ -83,7 +85,11 @@ func (m *Mailbox) Take(ctx context.Context, id string) (support.Inbound, error) 
 			read.Action, read.Reason = Store, "list"
 		}
 	}
-	return m.inbound(s, read), nil
+	in := m.inbound(s, read)
+	if err := m.store(ctx, id, read.Attachments, in.Envelope.Media); err != nil {
+		return support.Inbound{}, fmt.Errorf("take mail %s: %w", id, err)
+	}
+	return in, nil
 }
 
 // Gist reads a mail by its headers and Gmail's snippet alone: for one that Take

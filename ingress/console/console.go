@@ -65,6 +65,7 @@ type Backend interface {
 	Tickets(ctx context.Context, q Query) (Document, error)
 	Ticket(ctx context.Context, idOrReference string) (Document, error)
 	Outbox(ctx context.Context, q Query) (Document, error)
+	Attachment(ctx context.Context, id string) (Attachment, error)
 
 	TakeOver(ctx context.Context, id support.CustomerID, person string) (Document, error)
 	Reply(ctx context.Context, id support.CustomerID, r Reply) (Document, error)

@@ -73,6 +73,9 @@ func (b *recorder) Ticket(_ context.Context, t string) (Document, error) {
 func (b *recorder) Outbox(_ context.Context, q Query) (Document, error) {
 	return b.note("outbox %s", q.State)
 }
+func (b *recorder) Attachment(_ context.Context, id string) (Attachment, error) {
+	return Attachment{Name: `..\\a/é "1".png`, Body: []byte("<svg>")}, b.only("attachment %s", id)
+}
 func (b *recorder) TakeOver(_ context.Context, _ support.CustomerID, p string) (Document, error) {
 	return b.note("takeover %s", p)
 }

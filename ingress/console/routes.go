@@ -48,6 +48,8 @@ func (a *API) routes() {
 	a.list("GET /api/v1/tickets", b.Tickets, "status", "channel")
 	a.handle("GET /api/v1/tickets/{id}", func(r *http.Request) (Document, error) { return b.Ticket(r.Context(), r.PathValue("id")) })
 	a.list("GET /api/v1/outbox", b.Outbox, "state")
+	a.table = append(a.table, "GET /api/v1/attachments/{id}")
+	a.mux.HandleFunc("GET /api/v1/attachments/{id}", a.attachment)
 
 	a.customer("POST", "/takeover", a.takeOver)
 	a.customer("POST", "/reply", a.reply)
