@@ -154,7 +154,7 @@ func (x *change) arrived(seq int64, m support.Message) {
 func (x *change) wait(g Group) {
 	quiet, _ := g.Channel.QuietTime()
 	g.Due = x.Now.Add(quiet)
-	if c := x.Current; x.Turn != nil && c.Of == "" && c.same(g.Route) && c.Superseded < maxSupersede {
+	if c := x.Current; x.Turn != nil && c.Of == "" && c.joins(g) && c.Superseded < maxSupersede {
 		dropped := *c
 		dropped.Superseded++
 		dropped.First = x.Now

@@ -92,6 +92,7 @@ func (x *change) hold(acked bool) {
 // abandonQueue files what the agent may not answer any more.
 func (x *change) abandonQueue(why string) {
 	x.abandon(why, func(g Group) bool { return !x.speaks(g.Lowest) })
+	x.abandon(why, func(g Group) bool { return x.files(g.Lowest, g.Ticket) }) // of tickets that people have by now
 }
 
 // abandon puts the inputs of groups that wait without a turn into one that is

@@ -37,12 +37,10 @@ func (x *change) handOver(r Route, o support.Outcome, acked bool) {
 	id := x.raise(r, o)
 	if !unproved(r.Level) {
 		x.hold(acked)
-		return
-	}
-	if x.apart(id) {
+	} else if x.apart(id) {
 		x.Apart[id] = x.Now.Add(x.Promise)
 	}
-	x.abandon("a person will answer", func(g Group) bool { return g.Ticket == id && unproved(g.Lowest) })
+	x.abandonQueue("a person will answer")
 }
 
 // raised notes whether an escalated ticket holds the customer.

@@ -105,7 +105,8 @@ func (w *world) send(arg uint32) {
 		c.ok = false // refused
 		return
 	}
-	if w.floor != nil && o.Kind != support.KindPerson && o.Kind != support.KindNotice && !w.floor.allowed[o.Seq] {
+	if w.floor != nil && o.Kind != support.KindPerson && o.Kind != support.KindNotice && !w.floor.allowed[o.Seq] &&
+		!(w.store.row.Mode == support.ModeHeld && unproved(w.store.messages[o.Seq-1].Level)) { // the person lapsed: a stranger is answered
 		w.fail("%s of the agent is accepted after the take-over", o.Key())
 	}
 	if w.bugs.sendFirst && w.store.vendor.knows(w.key(o, c.attempt)) {

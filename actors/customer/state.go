@@ -255,10 +255,16 @@ func (r Route) same(o Route) bool {
 	return r.Channel == o.Channel && r.To == o.To && r.Thread == o.Thread && r.Ticket == o.Ticket
 }
 
+// joins reports whether two groups are one burst's: who is not proved has bursts of
+// their own.
+func (g Group) joins(o Group) bool {
+	return g.same(o.Route) && unproved(g.Lowest) == unproved(o.Lowest)
+}
+
 // enqueue puts g into the queue, which stays in the order of first seqs, what was
 // inherited by a merge before: into the burst it belongs to, or as one of its own.
 func enqueue(queue []Group, g Group) []Group {
-	if i := slices.IndexFunc(queue, func(q Group) bool { return q.Of == g.Of && q.same(g.Route) }); i >= 0 {
+	if i := slices.IndexFunc(queue, func(q Group) bool { return q.Of == g.Of && q.joins(g) }); i >= 0 {
 		g = queue[i].with(g)
 		queue = slices.Delete(slices.Clone(queue), i, i+1)
 	}

@@ -250,9 +250,11 @@ func (w *world) checkMode(mode support.Mode, tickets []support.Ticket, before in
 		if m.Seq <= before || !unproved(m.Level) || m.Disposition != support.Held || mode == support.ModePerson {
 			return // delivered before, or rightly filed
 		}
-		if !slices.ContainsFunc(tickets, func(t support.Ticket) bool {
+		had := func(t support.Ticket) bool {
 			return t.ID == m.Ticket && (t.Status == support.TicketEscalated || t.Status == support.TicketHeld)
-		}) {
+		}
+		now := func(t support.Ticket) bool { return t.ID == m.Ticket && t.Status == support.TicketEscalated } // by a failed reply found on the way
+		if !slices.ContainsFunc(tickets, had) && !slices.ContainsFunc(w.store.tickets, now) {
 			w.fail("message %d of level %d is held, its ticket is the agent's", m.Seq, m.Level)
 		}
 	}
