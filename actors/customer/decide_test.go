@@ -216,14 +216,17 @@ func TestDeliver(t *testing.T) {
 	})
 	t.Run("the reply has the lowest level of its inputs and goes where they came from", func(t *testing.T) {
 		d := newDesk(t)
+		for i, level := range []support.Level{support.ChannelAsserted, support.Claimed, support.ChannelAsserted} {
+			in := mail(fmt.Sprint("low", i), "a", "hello")
+			in.Level = level
+			d.does(Deliver{Inbound: in})
+		}
 		d.mails("a")
-		in := mail("low", "a", "hello")
-		in.Level = support.ChannelAsserted
-		d.does(Deliver{Inbound: in})
-		d.mails("a")
-		require.Equal(t, support.ChannelAsserted, d.running().Scope.Level)
+		require.Equal(t, []int64{1, 2, 3}, d.running().Inputs, "what is proved waits for a turn of its own")
+		require.Equal(t, support.Claimed, d.running().Scope.Level)
 		d.ends(answer)
-		require.Equal(t, support.ChannelAsserted, d.store.messages[3].Level)
+		require.Equal(t, support.Claimed, d.store.messages[4].Level)
+		require.Equal(t, support.ChannelVerified, d.running().Scope.Level)
 		require.Equal(t, "Ann <ann@example.org>", d.store.outbox[0].To)
 	})
 }
