@@ -352,8 +352,10 @@ func (n *node) run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// auditWakes looks each hour for unfinished work without a timer.
+// auditWakes looks each hour for unfinished work without a timer, and for files
+// whose message never came.
 func (n *node) auditWakes(ctx context.Context) error {
+	blobs := persistence.NewBlobs(n.pool, n.keys)
 	for {
 		select {
 		case <-ctx.Done():
@@ -361,6 +363,9 @@ func (n *node) auditWakes(ctx context.Context) error {
 		case <-time.After(time.Hour):
 			if found, err := n.wakes.Audit(ctx); err != nil || found > 0 {
 				n.log.Error("unfinished work had no timer", zap.Int("customers", found), zap.Error(err))
+			}
+			if swept, err := blobs.Sweep(ctx); err != nil || swept > 0 {
+				n.log.Warn("files without a message are deleted after a week", zap.Int("files", swept), zap.Error(err))
 			}
 		}
 	}
