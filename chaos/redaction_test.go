@@ -79,7 +79,7 @@ func TestNothingPersonalIsInLogsTopicsOrMetrics(t *testing.T) {
 			return err
 		}))
 	}
-	require.Greater(t, read, 50_000, "logs and records were read")
+	require.Greater(t, read, 10_000, "logs and records were read")
 	for _, api := range first.APIs {
 		for _, page := range []string{"/metrics", "/health"} {
 			res, err := http.Get(api + page)

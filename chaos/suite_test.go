@@ -99,7 +99,7 @@ func start(t *testing.T, cfg harness.Config) *suite {
 	require.NoError(t, err)
 	dir, err := os.MkdirTemp("", "fte-chaos-")
 	require.NoError(t, err)
-	cfg.Binary, cfg.Dir, cfg.Env = bin, filepath.Join(dir, "state"), append([]string{"FTE_TIME_SCALE=0.05"}, cfg.Env...)
+	cfg.Binary, cfg.Dir, cfg.Env = bin, filepath.Join(dir, "state"), append([]string{"FTE_TIME_SCALE=0.05", "GMAIL_UNITS_PER_MINUTE=100000"}, cfg.Env...)
 	dev, err := harness.Start(t.Context(), cfg)
 	if err != nil {
 		os.RemoveAll(dir)
