@@ -38,6 +38,7 @@ type Message struct {
 	Channel     string    `json:"channel"`
 	ExternalID  string    `json:"external_id"`
 	TicketID    string    `json:"ticket_id"`
+	Level       int       `json:"level"` // how far its sender is proved, 0 to 4
 	SentBy      string    `json:"sent_by"`
 	Turn        int64     `json:"turn"`
 	Disposition string    `json:"disposition"`

@@ -68,7 +68,7 @@ func (j *court) fate(m *Message, o *one) {
 			j.violated("I1", m.CustomerID, m.Seq, "%s %s is still open", m.Channel, m.ExternalID)
 		}
 	case "held":
-		if c := j.final(m.CustomerID); c != nil && c.Mode == "bot" {
+		if c := j.final(m.CustomerID); c != nil && c.Mode == "bot" && !j.apart(m) {
 			j.violated("I1", m.CustomerID, m.Seq, "%s %s is held while its customer's mode is bot", m.Channel, m.ExternalID)
 		}
 	case "ignored", "silent", "quarantined":
@@ -76,6 +76,12 @@ func (j *court) fate(m *Message, o *one) {
 			j.violated("I1", m.CustomerID, m.Seq, "%s %s ended %s, which right behaviour does not give it", m.Channel, m.ExternalID, outcome)
 		}
 	}
+}
+
+// apart says whether a message waits for a person on its ticket alone: its sender
+// is not proved, and such a session holds nobody but itself.
+func (j *court) apart(m *Message) bool {
+	return m.Level < 2 && slices.ContainsFunc(j.Dump.Tickets, func(t Updated) bool { return t.ID == m.TicketID && (t.Status == "escalated" || t.Status == "held") })
 }
 
 // outcome is what tables.md says became of an inbound message, computed from the

@@ -75,6 +75,14 @@ func good() *Run {
 	}
 }
 
+// An unproved session that is with a person holds nobody but itself.
+func TestAnUnprovedMessageMayWaitOnItsTicketAlone(t *testing.T) {
+	r := good()
+	r.Dump.Customers[2].Mode, r.Dump.Messages[7].Level, r.Dump.Tickets[2].Status = "bot", 1, "escalated"
+	v := Judge(r)
+	require.Equal(t, Valid, v.Result, "%+v", v)
+}
+
 func TestAGoodRunIsValid(t *testing.T) {
 	v := Judge(good())
 	require.Equal(t, Valid, v.Result, "%+v", v)
@@ -100,7 +108,12 @@ func TestEachViolationIsFound(t *testing.T) {
 		"a message no turn ever took is open": {"I1", func(r *Run) {
 			r.Dump.Messages[7].Disposition, r.Dump.Outcomes[4].Outcome = "turn", "open"
 		}},
-		"a message is held though the customer is the bot's": {"I1", func(r *Run) { r.Dump.Customers[2].Mode = "bot" }},
+		"a message is held though the customer is the bot's": {"I1", func(r *Run) {
+			r.Dump.Customers[2].Mode, r.Dump.Messages[7].Level, r.Dump.Tickets[2].Status = "bot", 2, "escalated"
+		}},
+		"an unproved message is held though nobody has its ticket": {"I1", func(r *Run) {
+			r.Dump.Customers[2].Mode, r.Dump.Messages[7].Level, r.Dump.Tickets[2].Status = "bot", 1, "open"
+		}},
 		"a message is ignored that should be answered": {"I1", func(r *Run) {
 			r.Dump.Messages[7].Disposition, r.Dump.Outcomes[4].Outcome = "ignored", "ignored"
 		}},
