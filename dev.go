@@ -48,7 +48,7 @@ const (
 type devOptions struct {
 	dir, http, sim, model string
 	workers, apis         int
-	restart, reset        bool
+	restart, reset, open  bool
 }
 
 func runDev(ctx context.Context, args []string, out io.Writer) error {
@@ -62,6 +62,7 @@ func runDev(ctx context.Context, args []string, out io.Writer) error {
 	f.IntVar(&o.apis, "apis", 1, "API processes, 1 to 5")
 	f.BoolVar(&o.restart, "restart", true, "start a process that died again after 2 s")
 	f.BoolVar(&o.reset, "reset", false, "forget all state first")
+	f.BoolVar(&o.open, "open", false, "open the playground in the browser when ready")
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}

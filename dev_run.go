@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -262,6 +263,9 @@ func (d *dev) supervise(ctx context.Context, out io.Writer) error {
 		if now, err := d.describe(ctx, members); err == nil && !reflect.DeepEqual(now, last) {
 			if now.Ready && !last.Ready {
 				d.progress("ready: %s", now.HTTP)
+				if d.open {
+					d.show(now.HTTP)
+				}
 			}
 			if err := d.write(now); err != nil {
 				return err
@@ -291,6 +295,23 @@ func (d *dev) supervise(ctx context.Context, out io.Writer) error {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// browsers open a page on the systems there are; the first that exists does.
+var browsers = []string{"xdg-open", "open", "sensible-browser"}
+
+// show opens the playground, or says that a person has to.
+func (d *dev) show(url string) {
+	for _, b := range browsers {
+		if path, err := exec.LookPath(b); err == nil {
+			cmd := exec.Command(path, url)
+			if err := cmd.Start(); err == nil {
+				go cmd.Wait()
+				return
+			}
+		}
+	}
+	d.progress("no browser could be opened: open %s yourself", url)
 }
 
 // settled says whether every process runs and is active.

@@ -28,7 +28,7 @@ var errUsage = errors.New("wrong use")
 
 func commands() []command {
 	return append([]command{
-		{"dev", "[-dir .fte] [-http ADDR] [-sim ADDR] [-workers N] [-apis N] [-restart] [-model local|sim|openai] [-reset]", "everything on one machine, no accounts needed", runDev},
+		{"dev", "[-dir .fte] [-http ADDR] [-sim ADDR] [-workers N] [-apis N] [-restart] [-model local|sim|openai] [-open] [-reset]", "everything on one machine, no accounts needed", runDev},
 		{"serve", "-run webhook,intake,actors,outbox,console", "one node, settings from the environment", runServe},
 		{"migrate", "up|status [-dir .fte]", "schema and topics", runMigrate},
 		{"learn", "DIR [-dir .fte]", "load knowledge from markdown", runLearn},

@@ -229,3 +229,18 @@ func TestPeerTLSNeedsACertificateOfTheCluster(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, before, after, "it is made once")
 }
+
+// -open shows the playground in whatever opens pages here.
+func TestThePlaygroundIsOpened(t *testing.T) {
+	dir := t.TempDir()
+	seen := filepath.Join(dir, "seen")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "xdg-open"), []byte("#!/bin/sh\necho \"$1\" >"+seen+".new && mv "+seen+".new "+seen+"\n"), 0o755))
+	t.Setenv("PATH", dir+":/bin:/usr/bin")
+	(&dev{started: time.Now()}).show("http://127.0.0.1:8080")
+	require.Eventually(t, func() bool {
+		b, _ := os.ReadFile(seen)
+		return strings.TrimSpace(string(b)) == "http://127.0.0.1:8080"
+	}, 10*time.Second, 10*time.Millisecond)
+	t.Setenv("PATH", t.TempDir())
+	(&dev{started: time.Now()}).show("http://127.0.0.1:8080") // says so, and goes on
+}
