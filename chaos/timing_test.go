@@ -73,7 +73,7 @@ func TestRecoveryAfterPause(t *testing.T) {
 	s.healthy(t)
 	slowModel(t, s, "2500ms")
 	began := time.Now()
-	w := s.customers(t, workload.Config{Customers: 200, Messages: 400, Over: 22 * time.Second})
+	w := s.customers(t, workload.Config{Customers: 300, Messages: 700, Over: 22 * time.Second})
 	zombie, err := s.Member("worker-3")
 	require.NoError(t, err)
 	var at time.Time
