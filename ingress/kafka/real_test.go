@@ -82,7 +82,8 @@ group.initial.rebalance.delay.ms=0
 `)
 		require.NoError(p.t, os.WriteFile(config, []byte(text), 0o600))
 		id := uuid.New()
-		out, err := p.java(jars, "kafka.tools.StorageTool", "format", "-t", base64.RawURLEncoding.EncodeToString(id[:]), "-c", config).CombinedOutput()
+		// Joined by "=", for an id may begin with "-".
+		out, err := p.java(jars, "kafka.tools.StorageTool", "format", "--cluster-id="+base64.RawURLEncoding.EncodeToString(id[:]), "-c", config).CombinedOutput()
 		require.NoError(p.t, err, string(out))
 	}
 	p.cmd = p.java(jars, "kafka.Kafka", config)
