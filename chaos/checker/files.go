@@ -15,7 +15,8 @@ import (
 
 // Save writes the run as a report that Load reads again: history.jsonl,
 // injected.jsonl, sent.jsonl, tickets.jsonl, takeovers.jsonl, calls.jsonl,
-// faults.jsonl, options.json and db/TABLE.csv.
+// faults.jsonl, acks.jsonl, reads.jsonl, probes.jsonl, samples.jsonl, about.json,
+// options.json and db/TABLE.csv.
 func (r *Run) Save(dir string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "db"), 0o755); err != nil {
 		return fmt.Errorf("save report: %w", err)
@@ -28,6 +29,11 @@ func (r *Run) Save(dir string) error {
 		saveLines(filepath.Join(dir, "takeovers.jsonl"), r.Takeovers),
 		saveLines(filepath.Join(dir, "calls.jsonl"), r.Calls),
 		saveLines(filepath.Join(dir, "faults.jsonl"), r.Faults),
+		saveLines(filepath.Join(dir, "acks.jsonl"), r.Acks),
+		saveLines(filepath.Join(dir, "reads.jsonl"), r.Reads),
+		saveLines(filepath.Join(dir, "probes.jsonl"), r.Probes),
+		saveLines(filepath.Join(dir, "samples.jsonl"), r.Samples),
+		saveLines(filepath.Join(dir, "about.json"), []About{r.About}),
 		saveLines(filepath.Join(dir, "options.json"), []Options{r.Options}))
 	if r.Dump != nil {
 		for _, t := range r.Dump.tables() {
@@ -44,6 +50,7 @@ func (r *Run) Save(dir string) error {
 func Load(dir string) (*Run, error) {
 	r := &Run{Dump: &Dump{}}
 	var opts []Options
+	var about []About
 	err := errors.Join(
 		loadLines(filepath.Join(dir, "history.jsonl"), &r.History),
 		loadLines(filepath.Join(dir, "injected.jsonl"), &r.Injected),
@@ -52,6 +59,11 @@ func Load(dir string) (*Run, error) {
 		loadLines(filepath.Join(dir, "takeovers.jsonl"), &r.Takeovers),
 		loadLines(filepath.Join(dir, "calls.jsonl"), &r.Calls),
 		loadLines(filepath.Join(dir, "faults.jsonl"), &r.Faults),
+		loadLines(filepath.Join(dir, "acks.jsonl"), &r.Acks),
+		loadLines(filepath.Join(dir, "reads.jsonl"), &r.Reads),
+		loadLines(filepath.Join(dir, "probes.jsonl"), &r.Probes),
+		loadLines(filepath.Join(dir, "samples.jsonl"), &r.Samples),
+		loadLines(filepath.Join(dir, "about.json"), &about),
 		loadLines(filepath.Join(dir, "options.json"), &opts))
 	for _, t := range r.Dump.tables() {
 		err = errors.Join(err, loadCSV(filepath.Join(dir, "db", t.name+".csv"), t.rows))
@@ -61,6 +73,9 @@ func Load(dir string) (*Run, error) {
 	}
 	if len(opts) > 0 {
 		r.Options = opts[0]
+	}
+	if len(about) > 0 {
+		r.About = about[0]
 	}
 	return r, nil
 }

@@ -12,7 +12,72 @@ type Run struct {
 	Takeovers []Takeover
 	Calls     []ModelCall // the model server's log, where the run used one
 	Faults    []Fault
+	Acks      []Ack     // when a reader learnt the seq of a message
+	Reads     []Reading // what readers saw of conversations
+	Probes    []Probe
+	Samples   []Sample
+	About     About
 	Options   Options
+}
+
+// About is how a run was made: what repeats it, and what ties its clocks together.
+type About struct {
+	Seed     uint64        `json:"seed"`
+	Profile  string        `json:"profile"`
+	Duration time.Duration `json:"duration"` // of the workload, ns
+	Nemeses  []string      `json:"nemeses"`  // ids that the schedule drew from
+	Tags     []string      `json:"tags"`     // of the build under test
+	Zero     time.Time     `json:"zero"`     // when the history's clock was 0
+	Healed   time.Time     `json:"healed"`   // when every fault was over
+	Ended    time.Time     `json:"ended"`
+}
+
+// Ack is one question of a reader for a message by its external id, answered with
+// its place. Times are of the history's clock.
+type Ack struct {
+	Reader     string `json:"reader"`
+	CustomerID string `json:"customer_id"`
+	Channel    string `json:"channel"`
+	ExternalID string `json:"external_id"`
+	Seq        int64  `json:"seq"`
+	Call       int64  `json:"call"`
+	Return     int64  `json:"return"`
+}
+
+// Reading is one read of a customer's whole conversation by a reader, through the
+// API. Times are of the history's clock.
+type Reading struct {
+	Reader     string `json:"reader"`
+	CustomerID string `json:"customer_id"`
+	Call       int64  `json:"call"`
+	Return     int64  `json:"return"`
+	Items      []Seen `json:"items"` // by seq
+}
+
+// Seen is one message of a Reading.
+type Seen struct {
+	Seq        int64  `json:"seq"`
+	Direction  string `json:"direction"`
+	ExternalID string `json:"external_id"`
+}
+
+// Probe is one try whether a channel accepts: the uptime is the share that did.
+type Probe struct {
+	Channel string        `json:"channel"`
+	At      time.Time     `json:"at"`
+	Took    time.Duration `json:"took"` // ns
+	OK      bool          `json:"ok"`
+}
+
+// Sample is what one process used at a time.
+type Sample struct {
+	At          time.Time `json:"at"`
+	Name        string    `json:"name"` // of the member or service
+	PID         int       `json:"pid"`
+	RSS         int64     `json:"rss"` // bytes
+	Goroutines  int       `json:"goroutines"`
+	Connections int       `json:"connections"` // open sockets
+	CPUMillis   int64     `json:"cpu_ms"`      // since the process began
 }
 
 // Options say what the run was about.
@@ -59,6 +124,10 @@ type Op struct {
 	Status     int    `json:"status"` // 0: no answer
 	Outcome    string `json:"outcome"`
 	Redelivery bool   `json:"redelivery,omitempty"`
+	// Canary is a word that stands in this message and nowhere else (I16), Level
+	// how far its sender is proved, 0 to 4.
+	Canary string `json:"canary,omitempty"`
+	Level  int    `json:"level,omitempty"`
 	// Tail marks an op issued after every fault was healed: it must have been accepted (L1).
 	Tail bool `json:"tail,omitempty"`
 	// Allow names outcomes that right behaviour gives this message besides
@@ -130,12 +199,16 @@ type ModelCall struct {
 	Step       int       `json:"step"`
 	By         string    `json:"by"` // system id of the worker
 	At         time.Time `json:"at"`
+	// Canaries are the canaries that stood in the request (I16).
+	Canaries []string `json:"canaries,omitempty"`
 }
 
 // Fault is one fault of the run.
 type Fault struct {
-	Kind     string    `json:"kind"`   // kill, stop, term, cut, blackhole, postgres, kafka, vendor, …
-	Target   string    `json:"target"` // a member's or service's name
+	Nemesis  string    `json:"nemesis,omitempty"` // which of the list of faults, e.g. N1
+	Strike   int       `json:"strike,omitempty"`  // its number in the schedule, from 1
+	Kind     string    `json:"kind"`              // kill, stop, term, cut, blackhole, postgres, kafka, vendor, …
+	Target   string    `json:"target"`            // a member's or service's name
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`       // healed; zero: never
 	Fired    bool      `json:"fired"`    // there is evidence that it happened

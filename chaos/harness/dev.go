@@ -73,8 +73,15 @@ type Service struct {
 	PID  int    `json:"pid"`
 }
 
-// Dev is a running `fte dev`.
+// Dev is a running `fte dev`, as one of those who hurt it sees it.
 type Dev struct {
+	*system
+	nemesis string // who: what it notes carries this
+	strike  int
+}
+
+// system is what all views of a running `fte dev` share.
+type system struct {
 	Proxy *fault.Proxy // nil unless Config.Proxy
 
 	cfg    Config
@@ -95,7 +102,7 @@ func Start(ctx context.Context, cfg Config) (_ *Dev, err error) {
 		return nil, errors.New("start fte dev: Binary and Dir are required")
 	}
 	defaults(&cfg)
-	d := &Dev{cfg: cfg, ended: make(chan struct{})}
+	d := &Dev{system: &system{cfg: cfg, ended: make(chan struct{})}}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("start fte dev: %w", err)
 	}
@@ -280,8 +287,12 @@ func (d *Dev) pids() []int {
 	return pids
 }
 
+// As is the same system for a strike of a nemesis: what is noted by it carries both.
+func (d *Dev) As(nemesis string, strike int) *Dev { return &Dev{d.system, nemesis, strike} }
+
 // Note adds a fault to the run's history.
 func (d *Dev) Note(f checker.Fault) {
+	f.Nemesis, f.Strike = d.nemesis, d.strike
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.faults = append(d.faults, f)

@@ -1,0 +1,3 @@
+package chaos
+
+var storeNemeses []Nemesis
