@@ -10,6 +10,9 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
+	"sort"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -76,7 +79,8 @@ func (s *Server) Handler() http.Handler {
 	return mux
 }
 
-// Control serves /_ctl/model/…: POST and DELETE script, GET requests.
+// Control serves /_ctl/model/…: POST and DELETE script, GET requests (?after=N: the
+// later ones), DELETE requests?through=N: forgets those up to N, in a long run.
 func (s *Server) Control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /_ctl/model/script", s.addScript)
@@ -86,7 +90,23 @@ func (s *Server) Control() http.Handler {
 		s.mu.Unlock()
 		w.WriteHeader(http.StatusNoContent)
 	})
-	mux.HandleFunc("GET /_ctl/model/requests", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, s.Requests()) })
+	mux.HandleFunc("GET /_ctl/model/requests", func(w http.ResponseWriter, r *http.Request) {
+		after, err := number(r, "after")
+		if err != nil {
+			write(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+			return
+		}
+		write(w, http.StatusOK, s.later(after))
+	})
+	mux.HandleFunc("DELETE /_ctl/model/requests", func(w http.ResponseWriter, r *http.Request) {
+		through, err := number(r, "through")
+		if err != nil {
+			write(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+			return
+		}
+		s.forget(through)
+		w.WriteHeader(http.StatusNoContent)
+	})
 	return mux
 }
 
@@ -97,11 +117,35 @@ func (s *Server) Reset() {
 	s.scripts, s.requests = nil, nil
 }
 
-// Requests are all requests so far, in order.
-func (s *Server) Requests() []Recorded {
+// Requests are all requests that are not forgotten, in order.
+func (s *Server) Requests() []Recorded { return s.later(0) }
+
+// later are the requests after number n.
+func (s *Server) later(n int) []Recorded {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Recorded{}, s.requests...)
+	i := sort.Search(len(s.requests), func(i int) bool { return s.requests[i].N > n })
+	return append([]Recorded{}, s.requests[i:]...)
+}
+
+// forget drops the requests up to number n.
+func (s *Server) forget(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests = slices.DeleteFunc(s.requests, func(r Recorded) bool { return r.N <= n })
+}
+
+// number is a whole number of the query, 0 where it is not there.
+func number(r *http.Request, name string) (int, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, fmt.Errorf("%s is no number: %q", name, text)
+	}
+	return n, nil
 }
 
 // Script adds a script, as POST /_ctl/model/script does. Later scripts go before

@@ -87,3 +87,37 @@ func TestControl(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, "[]", string(b))
 }
+
+func TestRequestsAreReadOnFromAPlaceAndForgotten(t *testing.T) {
+	s := openaitest.New()
+	srv := httptest.NewServer(s.Control())
+	defer srv.Close()
+	vendor := httptest.NewServer(s.Handler())
+	defer vendor.Close()
+	for range 3 {
+		post(t, vendor.URL+"/v1/responses", `{}`)
+	}
+	read := func(query string) (all []openaitest.Recorded) {
+		resp, err := http.Get(srv.URL + "/_ctl/model/requests" + query)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(&all))
+		return all
+	}
+	require.Len(t, read(""), 3)
+	require.Len(t, read("?after=2"), 1)
+	req, err := http.NewRequest(http.MethodDelete, srv.URL+"/_ctl/model/requests?through=2", nil)
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, http.StatusNoContent, resp.StatusCode)
+	left := read("")
+	require.Len(t, left, 1)
+	require.Equal(t, 3, left[0].N)
+	resp, err = http.Get(srv.URL + "/_ctl/model/requests?after=x")
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, http.StatusBadRequest, resp.StatusCode)
+}
