@@ -15,7 +15,7 @@ import (
 
 // Save writes the run as a report that Load reads again: history.jsonl,
 // injected.jsonl, sent.jsonl, tickets.jsonl, takeovers.jsonl, calls.jsonl,
-// faults.jsonl, acks.jsonl, reads.jsonl, probes.jsonl, samples.jsonl, about.json,
+// faults.jsonl, acks.jsonl, reads.jsonl, probes.jsonl, samples.jsonl, fences.jsonl, about.json,
 // options.json and db/TABLE.csv.
 func (r *Run) Save(dir string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "db"), 0o755); err != nil {
@@ -33,6 +33,7 @@ func (r *Run) Save(dir string) error {
 		saveLines(filepath.Join(dir, "reads.jsonl"), r.Reads),
 		saveLines(filepath.Join(dir, "probes.jsonl"), r.Probes),
 		saveLines(filepath.Join(dir, "samples.jsonl"), r.Samples),
+		saveLines(filepath.Join(dir, "fences.jsonl"), r.Fences),
 		saveLines(filepath.Join(dir, "about.json"), []About{r.About}),
 		saveLines(filepath.Join(dir, "options.json"), []Options{r.Options}))
 	if r.Dump != nil {
@@ -63,6 +64,7 @@ func Load(dir string) (*Run, error) {
 		loadLines(filepath.Join(dir, "reads.jsonl"), &r.Reads),
 		loadLines(filepath.Join(dir, "probes.jsonl"), &r.Probes),
 		loadLines(filepath.Join(dir, "samples.jsonl"), &r.Samples),
+		loadLines(filepath.Join(dir, "fences.jsonl"), &r.Fences),
 		loadLines(filepath.Join(dir, "about.json"), &about),
 		loadLines(filepath.Join(dir, "options.json"), &opts))
 	for _, t := range r.Dump.tables() {

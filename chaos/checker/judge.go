@@ -16,23 +16,6 @@ const (
 	Inconclusive Result = "inconclusive"
 )
 
-// Verdict is what a run showed. Result is Violated when there is a violation,
-// else Inconclusive when there is a reason for that, else Valid.
-type Verdict struct {
-	Result     Result         `json:"verdict"`
-	Violations []Violation    `json:"violations"`
-	Why        []string       `json:"inconclusive_because,omitempty"`
-	Counts     map[string]int `json:"counts"`
-}
-
-// Violation is one row at which an invariant does not hold.
-type Violation struct {
-	Invariant string `json:"invariant"`
-	Customer  string `json:"customer,omitempty"`
-	Seq       int64  `json:"seq,omitempty"`
-	Detail    string `json:"detail"`
-}
-
 // Judge checks the run against every invariant it has the evidence for.
 func Judge(r *Run) Verdict {
 	j := newCase(r)
@@ -175,7 +158,7 @@ func (j *court) index() {
 }
 
 func (j *court) violated(invariant, customer string, seq int64, format string, args ...any) {
-	j.v.Violations = append(j.v.Violations, Violation{invariant, customer, seq, fmt.Sprintf(format, args...)})
+	j.v.Violations = append(j.v.Violations, Violation{Invariant: invariant, Customer: customer, Seq: seq, Detail: fmt.Sprintf(format, args...)})
 }
 
 // unsure makes the run inconclusive.

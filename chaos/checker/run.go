@@ -16,6 +16,7 @@ type Run struct {
 	Reads     []Reading // what readers saw of conversations
 	Probes    []Probe
 	Samples   []Sample
+	Fences    []Fence // commits that the fence rejected
 	About     About
 	Options   Options
 }
@@ -76,8 +77,17 @@ type Sample struct {
 	PID         int       `json:"pid"`
 	RSS         int64     `json:"rss"` // bytes
 	Goroutines  int       `json:"goroutines"`
-	Connections int       `json:"connections"` // open sockets
-	CPUMillis   int64     `json:"cpu_ms"`      // since the process began
+	Connections int       `json:"connections"`   // open sockets
+	CPUMillis   int64     `json:"cpu_ms"`        // since the process began
+	Lag         int64     `json:"lag,omitempty"` // records taken from Kafka and not acknowledged
+}
+
+// Fence is one commit that was rejected because another activation owns the
+// customer: a line of its member's log, which outlives the process.
+type Fence struct {
+	At         time.Time `json:"at"`
+	Name       string    `json:"name"` // of the member
+	CustomerID string    `json:"customer_id"`
 }
 
 // Options say what the run was about.
@@ -88,6 +98,12 @@ type Options struct {
 	// MinTakeovers is how many activations beyond each customer's first must be
 	// in ownership_log.
 	MinTakeovers int `json:"min_takeovers,omitempty"`
+	// MinFenced is how many commits the fence must have rejected.
+	MinFenced int `json:"min_fenced,omitempty"`
+	// Recovery limits the 99th percentile of a nemesis' recovery times, ns: by its
+	// id for strikes during which nothing else was on, by id and "+" (N1+) for those
+	// with another fault. What is not named has no limit.
+	Recovery map[string]time.Duration `json:"recovery,omitempty"`
 	// Unfinished says that the run was judged before it drained: rows that are
 	// still open or unsent are no violation.
 	Unfinished bool `json:"unfinished,omitempty"`
@@ -128,6 +144,9 @@ type Op struct {
 	// how far its sender is proved, 0 to 4.
 	Canary string `json:"canary,omitempty"`
 	Level  int    `json:"level,omitempty"`
+	// Link says that this message, sent as a customer would, asks that the address
+	// it comes from be joined with others of the same Customer.
+	Link bool `json:"link,omitempty"`
 	// Tail marks an op issued after every fault was healed: it must have been accepted (L1).
 	Tail bool `json:"tail,omitempty"`
 	// Allow names outcomes that right behaviour gives this message besides
