@@ -35,6 +35,19 @@ type Config struct {
 	// Insist is how long a message that was not accepted is delivered again and
 	// again, in order, before its customer goes on. Defaults to 0: it is not.
 	Insist time.Duration
+	// Rate, messages a second, writes without a plan that ends: until Over is over or
+	// ctx ends. Messages is not used then, nor Per, and Over has no default.
+	Rate float64
+	// Per is how many messages each channel gets, instead of Messages.
+	Per map[support.Channel]int
+	// Skew has few customers write most of the messages: the exponent of Zipf's
+	// law, above 1. Defaults to 0: all write alike.
+	Skew float64
+	// Links is how many customers write on WhatsApp and by mail or form, and link
+	// the two as our answer offers it. They are the first ones.
+	Links int
+	// Canaries is the part of the messages that hold a word of their own, 0..1.
+	Canaries float64
 	// Text makes the text of message n of the plan; by default questions with and
 	// without an answer.
 	Text func(customer, n int) string
@@ -54,6 +67,9 @@ type Workload struct {
 	tries   int               // of forms
 	known   map[string]string // external id by Message.ID, of mails and forms that were accepted
 	tokens  map[string]string // access token by ticket
+
+	linkings []Linking
+	late     Lateness
 }
 
 // New plans a run. The history's clock starts here.
@@ -90,7 +106,29 @@ func New(cfg Config) (*Workload, error) {
 		slots: make(chan struct{}, cfg.Concurrency), start: time.Now(), known: map[string]string{}, tokens: map[string]string{}}, nil
 }
 
-// Plan is what Run injects.
+// Zero is when the history's clock was 0.
+func (w *Workload) Zero() time.Time { return w.start }
+
+// Now is the history's clock: nanoseconds since Zero, monotone.
+func (w *Workload) Now() int64 { return int64(time.Since(w.start)) }
+
+// Lateness is how long after their planned moments messages were written, by this
+// generator's own doing: not because their customer still waited for an earlier one.
+type Lateness struct {
+	N         int
+	Mean, Max time.Duration
+	// Late is how many were more than 100 ms late.
+	Late int
+}
+
+// Lateness is measured up to now.
+func (w *Workload) Lateness() Lateness {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.late
+}
+
+// Plan is what Run injects; with a Rate there is none.
 func (w *Workload) Plan() []Planned { return w.plan }
 
 // Run injects the plan, each customer's messages one after the other, and
