@@ -73,10 +73,12 @@ func (c *Control) OnReset(f func()) {
 	c.reset = append(c.reset, f)
 }
 
-// Handler serves /_ctl/faults, /_ctl/sent, /_ctl/inbound and /_ctl/reset.
+// Handler serves /_ctl/faults, /_ctl/faults/{id}, /_ctl/sent, /_ctl/inbound and /_ctl/reset.
 func (c *Control) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/_ctl/faults", c.Faults)
+	mux.HandleFunc("GET /_ctl/faults/{id}", c.Faults.one)
+	mux.HandleFunc("DELETE /_ctl/faults/{id}", c.Faults.one)
 	mux.HandleFunc("GET /_ctl/sent", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		after, err := number(q.Get("after"))

@@ -2,11 +2,13 @@ package simctl
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,21 +19,24 @@ type FaultKind string
 
 // The kinds of fault.
 const (
-	Error         FaultKind = "error"           // answers Status; does nothing
-	Timeout       FaultKind = "timeout"         // never answers; does nothing
-	AcceptThenCut FaultKind = "accept_then_cut" // does what was asked, then cuts the connection
-	Slow          FaultKind = "slow"            // does what was asked, Delay late
-	Garbage       FaultKind = "garbage"         // answers nonsense with Status; does nothing
+	Error           FaultKind = "error"             // answers Status; does nothing
+	Timeout         FaultKind = "timeout"           // never answers; does nothing
+	AcceptThenCut   FaultKind = "accept_then_cut"   // does what was asked, then cuts the connection
+	AcceptThenHang  FaultKind = "accept_then_hang"  // does what was asked, then never answers
+	AcceptThenError FaultKind = "accept_then_error" // does what was asked, then answers Status
+	Slow            FaultKind = "slow"              // does what was asked, Delay late
+	Garbage         FaultKind = "garbage"           // answers nonsense with Status; does nothing
 )
 
 // Fault is one row of the table. The first row that fits a request and whose
 // dice fall that way decides.
 type Fault struct {
+	ID     string        // by which this one is healed; made when it is empty, random, so that no restart gives it to another
 	Vendor string        // gmail, twilio or openai
 	Kind   FaultKind     // required
-	Status int           // error: 503 by default; garbage: 200 by default
+	Status int           // error, accept_then_error: 503 by default; garbage: 200 by default
 	Rate   float64       // share of requests, above 0 to 1; 0 means all
-	Delay  time.Duration // slow: 5 s by default; timeout: how long until the connection is cut, 0: when the client leaves
+	Delay  time.Duration // slow: 5 s by default; timeout, accept_then_hang: how long until the connection is cut, 0: when the client leaves
 	For    time.Duration // how long the fault lasts; 0: until healed
 	Path   string        // part of the URL's path; empty: every path
 	Method string        // HTTP method; empty: every method
@@ -42,6 +47,7 @@ type Fault struct {
 
 // faultJSON is a Fault on the wire: durations as text.
 type faultJSON struct {
+	ID     string    `json:"id"`
 	Vendor string    `json:"vendor"`
 	Kind   FaultKind `json:"kind"`
 	Status int       `json:"status,omitempty"`
@@ -61,7 +67,7 @@ func (f Fault) MarshalJSON() ([]byte, error) {
 		}
 		return d.String()
 	}
-	return json.Marshal(faultJSON{f.Vendor, f.Kind, f.Status, f.Rate, text(f.Delay), text(f.For), f.Path, f.Method, f.Fired})
+	return json.Marshal(faultJSON{f.ID, f.Vendor, f.Kind, f.Status, f.Rate, text(f.Delay), text(f.For), f.Path, f.Method, f.Fired})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -70,7 +76,7 @@ func (f *Fault) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	*f = Fault{Vendor: j.Vendor, Kind: j.Kind, Status: j.Status, Rate: j.Rate, Path: j.Path, Method: j.Method}
+	*f = Fault{ID: j.ID, Vendor: j.Vendor, Kind: j.Kind, Status: j.Status, Rate: j.Rate, Path: j.Path, Method: j.Method}
 	for _, d := range []struct {
 		text string
 		into *time.Duration
@@ -87,32 +93,33 @@ func (f *Fault) UnmarshalJSON(b []byte) error {
 }
 
 // Faults is the table of faults of all simulated vendors. It is also the
-// handler of /_ctl/faults: POST adds one, GET lists, DELETE heals. It is safe
-// for concurrent use.
+// handler of /_ctl/faults: POST adds one (the last of the list it answers), GET
+// lists, DELETE heals all; /_ctl/faults/{id} shows and heals one. It is safe for
+// concurrent use.
 type Faults struct {
 	mu     sync.Mutex // guards all below
-	dice   *rand.Rand
+	dice   *mathrand.Rand
 	table  []*Fault
 	errors map[string]func(http.ResponseWriter, int)
 }
 
 // NewFaults returns an empty table whose dice follow seed.
 func NewFaults(seed uint64) *Faults {
-	return &Faults{dice: rand.New(rand.NewPCG(seed, 0x5eed)), errors: map[string]func(http.ResponseWriter, int){}}
+	return &Faults{dice: mathrand.New(mathrand.NewPCG(seed, 0x5eed)), errors: map[string]func(http.ResponseWriter, int){}}
 }
 
 // Set adds a fault.
 func (t *Faults) Set(f Fault) error {
 	switch f.Kind {
-	case Error:
+	case Error, AcceptThenError:
 		f.Status = or(f.Status, http.StatusServiceUnavailable)
 	case Garbage:
 		f.Status = or(f.Status, http.StatusOK)
 	case Slow:
 		f.Delay = or(f.Delay, 5*time.Second)
-	case Timeout, AcceptThenCut:
+	case Timeout, AcceptThenCut, AcceptThenHang:
 	default:
-		return fmt.Errorf("set fault: kind %q is none of error, timeout, accept_then_cut, slow, garbage", f.Kind)
+		return fmt.Errorf("set fault: kind %q is none of error, timeout, accept_then_cut, accept_then_hang, accept_then_error, slow, garbage", f.Kind)
 	}
 	switch {
 	case f.Vendor == "":
@@ -127,10 +134,40 @@ func (t *Faults) Set(f Fault) error {
 		f.ends = time.Now().Add(f.For)
 	}
 	f.Fired = 0
+	f.ID = or(f.ID, rand.Text())
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if slices.ContainsFunc(t.table, func(o *Fault) bool { return o.ID == f.ID }) {
+		return fmt.Errorf("set fault: there is one with the id %q", f.ID)
+	}
 	t.table = append(t.table, &f)
 	return nil
+}
+
+// Find returns the fault of that id, also when its time is over.
+func (t *Faults) Find(id string) (Fault, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.table {
+		if f.ID == id {
+			return *f, true
+		}
+	}
+	return Fault{}, false
+}
+
+// HealOne removes the fault of that id and returns it as it ended; false where
+// there is none.
+func (t *Faults) HealOne(id string) (Fault, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, f := range t.table {
+		if f.ID == id {
+			t.table = slices.Delete(t.table, i, i+1)
+			return *f, true
+		}
+	}
+	return Fault{}, false
 }
 
 // Heal removes every fault.
@@ -174,6 +211,14 @@ func (t *Faults) Intercept(vendor string, h http.Handler) http.Handler {
 		case AcceptThenCut:
 			h.ServeHTTP(blind{http.Header{}}, r)
 			panic(http.ErrAbortHandler)
+		case AcceptThenHang:
+			unread(r)
+			h.ServeHTTP(blind{http.Header{}}, r)
+			wait(r, f.Delay)
+			panic(http.ErrAbortHandler)
+		case AcceptThenError:
+			h.ServeHTTP(blind{http.Header{}}, r)
+			answer(w, f.Status)
 		case Slow:
 			if wait(r, f.Delay) {
 				h.ServeHTTP(w, r)
@@ -232,6 +277,21 @@ func (t *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	WriteJSON(w, http.StatusOK, t.List())
 }
 
+// one implements /_ctl/faults/{id}: GET shows a fault, DELETE heals it and shows
+// it as it ended.
+func (t *Faults) one(w http.ResponseWriter, r *http.Request) {
+	find := t.Find
+	if r.Method == http.MethodDelete {
+		find = t.HealOne
+	}
+	f, ok := find(r.PathValue("id"))
+	if !ok {
+		http.Error(w, "there is no such fault", http.StatusNotFound)
+		return
+	}
+	WriteJSON(w, http.StatusOK, f)
+}
+
 // wait returns whether the client is still there after d; with d = 0 it waits
 // until the client leaves.
 func wait(r *http.Request, d time.Duration) bool {
@@ -241,15 +301,20 @@ func wait(r *http.Request, d time.Duration) bool {
 		defer timer.Stop()
 		over = timer.C
 	}
-	// The server notices that the client left only once the body was read.
-	body, _ := io.ReadAll(r.Body) // what could not be read, the handler will not miss
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	unread(r)
 	select {
 	case <-over:
 		return true
 	case <-r.Context().Done():
 		return false
 	}
+}
+
+// unread takes a request's body off the connection and leaves it to be read: the
+// server notices that the client left only once the body was read.
+func unread(r *http.Request) {
+	body, _ := io.ReadAll(r.Body) // what could not be read, the handler will not miss
+	r.Body = io.NopCloser(bytes.NewReader(body))
 }
 
 // blind takes an answer that nobody will see.

@@ -40,16 +40,18 @@ func TestFaultsDoWhatTheirKindSays(t *testing.T) {
 		status  int // 0: no answer
 		handled int64
 	}{
-		"error answers and does nothing":             {`{"vendor":"twilio","kind":"error","status":502}`, 502, 0},
-		"garbage answers and does nothing":           {`{"vendor":"twilio","kind":"garbage"}`, 200, 0},
-		"timeout cuts and does nothing":              {`{"vendor":"twilio","kind":"timeout","delay":"10ms"}`, 0, 0},
-		"accept_then_cut does it and cuts":           {`{"vendor":"twilio","kind":"accept_then_cut"}`, 0, 1},
-		"slow does it late":                          {`{"vendor":"twilio","kind":"slow","delay":"30ms"}`, 200, 1},
-		"another vendor's fault is none":             {`{"vendor":"gmail","kind":"error"}`, 200, 1},
-		"a fault of another path is none":            {`{"vendor":"twilio","kind":"error","path":"/other"}`, 200, 1},
-		"a fault of another method is none":          {`{"vendor":"twilio","kind":"error","method":"GET"}`, 200, 1},
-		"a fault whose time is over is none":         {`{"vendor":"twilio","kind":"error","for":"1ns"}`, 200, 1},
-		"a fault with its path and method is itself": {`{"vendor":"twilio","kind":"error","path":"/x","method":"POST"}`, 503, 0},
+		"error answers and does nothing":               {`{"vendor":"twilio","kind":"error","status":502}`, 502, 0},
+		"garbage answers and does nothing":             {`{"vendor":"twilio","kind":"garbage"}`, 200, 0},
+		"timeout cuts and does nothing":                {`{"vendor":"twilio","kind":"timeout","delay":"10ms"}`, 0, 0},
+		"accept_then_cut does it and cuts":             {`{"vendor":"twilio","kind":"accept_then_cut"}`, 0, 1},
+		"accept_then_hang does it and never answers":   {`{"vendor":"twilio","kind":"accept_then_hang","delay":"30ms"}`, 0, 1},
+		"accept_then_error does it and says it failed": {`{"vendor":"twilio","kind":"accept_then_error","status":500}`, 500, 1},
+		"slow does it late":                            {`{"vendor":"twilio","kind":"slow","delay":"30ms"}`, 200, 1},
+		"another vendor's fault is none":               {`{"vendor":"gmail","kind":"error"}`, 200, 1},
+		"a fault of another path is none":              {`{"vendor":"twilio","kind":"error","path":"/other"}`, 200, 1},
+		"a fault of another method is none":            {`{"vendor":"twilio","kind":"error","method":"GET"}`, 200, 1},
+		"a fault whose time is over is none":           {`{"vendor":"twilio","kind":"error","for":"1ns"}`, 200, 1},
+		"a fault with its path and method is itself":   {`{"vendor":"twilio","kind":"error","path":"/x","method":"POST"}`, 503, 0},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -105,6 +107,49 @@ func TestDeleteHeals(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 200, resp.StatusCode)
 	require.Empty(t, c.Faults.List())
+}
+
+// Two who hurt one vendor heal what is theirs, and learn how often it struck.
+func TestOneFaultIsHealedByItsID(t *testing.T) {
+	c, s, _ := vendor(t)
+	set := func(fault string) (id string) {
+		resp, err := http.Post(s.URL+"/_ctl/faults", "application/json", strings.NewReader(fault))
+		require.NoError(t, err)
+		require.Equal(t, 200, resp.StatusCode)
+		list := c.Faults.List()
+		return list[len(list)-1].ID
+	}
+	mine := set(`{"id":"mine","vendor":"twilio","kind":"error","path":"/a","for":"1h"}`)
+	require.Equal(t, "mine", mine)
+	theirs := set(`{"vendor":"twilio","kind":"error","path":"/b"}`)
+	require.NotEmpty(t, theirs)
+	require.ErrorContains(t, c.Faults.Set(simctl.Fault{ID: "mine", Vendor: "twilio", Kind: simctl.Slow}), "mine")
+	status := func(path string) int {
+		resp, err := http.Post(s.URL+path, "text/plain", strings.NewReader("body"))
+		require.NoError(t, err)
+		return resp.StatusCode
+	}
+	require.Equal(t, 503, status("/a"))
+	require.Equal(t, 503, status("/a"))
+
+	one := func(method, id string) (int, string) {
+		req, _ := http.NewRequest(method, s.URL+"/_ctl/faults/"+id, nil)
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		said, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(said)
+	}
+	code, said := one("GET", mine)
+	require.Equal(t, 200, code)
+	require.Contains(t, said, `"fired":2`)
+	code, said = one("DELETE", mine)
+	require.Equal(t, 200, code)
+	require.Contains(t, said, `"fired":2`)
+	require.Equal(t, 200, status("/a"))
+	require.Equal(t, 503, status("/b"), "the other one is still there")
+	code, _ = one("DELETE", mine)
+	require.Equal(t, 404, code)
 }
 
 func TestLogsSurviveARestartAndResetKeepsTheFile(t *testing.T) {
