@@ -1,0 +1,5 @@
+//go:build chaosbug_attemptkey
+
+package support
+
+const planted = BugAttemptKey

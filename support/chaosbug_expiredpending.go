@@ -1,0 +1,5 @@
+//go:build chaosbug_expiredpending
+
+package support
+
+const planted = BugExpiredPending

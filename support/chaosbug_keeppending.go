@@ -1,0 +1,5 @@
+//go:build chaosbug_keeppending
+
+package support
+
+const planted = BugKeepPending

@@ -1,0 +1,5 @@
+//go:build chaosbug_lateversion
+
+package support
+
+const planted = BugLateVersion

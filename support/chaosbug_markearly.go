@@ -1,0 +1,5 @@
+//go:build chaosbug_markearly
+
+package support
+
+const planted = BugMarkEarly

@@ -1,0 +1,5 @@
+//go:build chaosbug_nodedupe
+
+package support
+
+const planted = BugNoDedupe

@@ -1,0 +1,5 @@
+//go:build chaosbug_nosweeper
+
+package support
+
+const planted = BugNoSweeper

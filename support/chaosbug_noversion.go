@@ -1,0 +1,5 @@
+//go:build chaosbug_noversion
+
+package support
+
+const planted = BugNoVersion

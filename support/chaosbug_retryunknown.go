@@ -1,0 +1,5 @@
+//go:build chaosbug_retryunknown
+
+package support
+
+const planted = BugRetryUnknown

@@ -1,0 +1,5 @@
+//go:build chaosbug_sendearly
+
+package support
+
+const planted = BugSendEarly
