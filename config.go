@@ -188,6 +188,9 @@ func (c Config) validate() (errs []error) {
 		bad("FTE_FAILPOINTS", "%w", err)
 	}
 	if c.production() {
+		if support.PlantedBug != support.NoBug {
+			bad("FTE_ENV", "this build has a planted bug, %s: production refuses it", support.PlantedBug)
+		}
 		for name, set := range map[string]bool{"FTE_ALLOW_INSECURE_UPSTREAMS": c.InsecureVendor, "FTE_RATE_LIMITS=off": c.RateLimits == "off",
 			"FTE_CLOCK_OFFSET": c.ClockOffset != 0, "FTE_TIME_SCALE": c.TimeScale != 1, "FTE_DEV_DIR": c.DevDir != "", "FTE_FAILPOINTS": c.Failpoints != "", "FTE_SITES with loopback": c.allowsLoopback()} {
 			if set {

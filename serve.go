@@ -59,6 +59,9 @@ func runServe(ctx context.Context, args []string, out io.Writer) error {
 	}
 	defer log.Sync()
 	log = log.With(zap.String("member", cfg.Member))
+	if support.PlantedBug != support.NoBug {
+		log.Warn("this build has a planted bug", zap.Stringer("bug", support.PlantedBug))
+	}
 	n, err := newNode(ctx, cfg, log)
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"fte/migrations"
+	"fte/support"
 )
 
 // Schema says how far a database's schema is.
@@ -84,6 +85,11 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *zap.Logger) error {
 	}
 	if err := addVector(ctx, conn, log); err != nil {
 		return fmt.Errorf("migrate the schema: %w", err)
+	}
+	if support.BugNoDedupe.Planted() {
+		if _, err := conn.Exec(ctx, "DROP INDEX IF EXISTS messages_channel_external_id_key"); err != nil {
+			return fmt.Errorf("migrate the schema: %w", err)
+		}
 	}
 	pool.Reset()
 	return nil

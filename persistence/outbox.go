@@ -179,8 +179,12 @@ RETURNING state`, string(o.Customer), o.Seq, o.ClaimedBy, o.Attempt, s.ProviderI
 // Expire makes the outcome of every send unknown whose claim ended, to be looked
 // up after lookIn. Never is such a reply pending: its sender may be writing.
 func (b *Outbox) Expire(ctx context.Context, lookIn time.Duration) (int, error) {
+	becomes := `state = 'unknown', unknown_at = coalesce(unknown_at, now())`
+	if support.BugExpiredPending.Planted() {
+		becomes = `state = 'pending'`
+	}
 	tag, err := b.pool.Exec(ctx, `
-UPDATE outbox o SET state = 'unknown', unknown_at = coalesce(unknown_at, now()), next_at = now() + $1 * interval '1 microsecond', claim_ends = NULL
+UPDATE outbox o SET `+becomes+`, next_at = now() + $1 * interval '1 microsecond', claim_ends = NULL
 FROM (SELECT customer_id, seq FROM outbox WHERE state = 'sending' AND claim_ends <= now() FOR UPDATE SKIP LOCKED) AS late
 WHERE o.customer_id = late.customer_id AND o.seq = late.seq AND o.state = 'sending' AND o.claim_ends <= now()`, lookIn.Microseconds())
 	if err != nil {

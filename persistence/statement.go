@@ -137,6 +137,9 @@ func (s *statement) fenceInline() {
   WHERE id = ` + id + ` AND version = ` + at + ` AND epoch <= ` + e + ` AND (` + n + ` = 0 OR last_seq = ` + last + `)
   RETURNING id, version, epoch)`,
 	}
+	if support.BugNoVersion.Planted() {
+		s.fence[1] = strings.Replace(s.fence[1], "AND version = "+at, "AND "+at+" IS NOT NULL", 1)
+	}
 }
 
 // fenceCall is form (b): the fence is taken in a statement of its own, which
@@ -145,6 +148,9 @@ func (s *statement) fenceCall(ctx context.Context, tx pgx.Tx) error {
 	var id, previous string
 	var version, epoch, was int64
 	waits, takes := s.waits()
+	if support.BugLateVersion.Planted() {
+		return s.fenceLate(ctx, tx)
+	}
 	err := tx.QueryRow(ctx, `SELECT id, version, epoch, was, previous FROM fence($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 		string(s.c.Customer), s.c.Version, s.c.Epoch, s.c.Owner, int64(len(s.c.Messages)), s.c.LastSeq, s.state,
 		null(string(s.c.Mode)), null(s.c.HeldBy), waits, takes).Scan(&id, &version, &epoch, &was, &previous)
@@ -154,6 +160,25 @@ func (s *statement) fenceCall(ctx context.Context, tx pgx.Tx) error {
 	s.fence = []string{
 		"before AS (SELECT " + s.arg(was, "bigint") + " AS epoch, " + s.arg(previous, "text") + " AS owner)",
 		"fence AS (SELECT " + s.arg(id, "uuid") + " AS id, " + s.arg(version, "bigint") + " AS version, " + s.arg(epoch, "bigint") + " AS epoch)",
+	}
+	return nil
+}
+
+// fenceLate is the mistake that form (b) warns of, for a build that plants it: the
+// update does not raise, and the version is tested again in a later statement,
+// where that of another activation, which loaded the same row, may stand by then.
+func (s *statement) fenceLate(ctx context.Context, tx pgx.Tx) error {
+	late := &statement{c: s.c, state: s.state}
+	late.fenceInline()
+	late.fence[0] = "was AS (SELECT epoch AS was, owner AS previous FROM customers WHERE id = $1)"
+	was, previous := s.c.Epoch, ""
+	if err := tx.QueryRow(ctx, "WITH "+strings.Join(late.fence, ", ")+" SELECT was, previous FROM was, fence", late.args...).Scan(&was, &previous); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	s.fence = []string{
+		"before AS (SELECT " + s.arg(was, "bigint") + " AS epoch, " + s.arg(previous, "text") + " AS owner)",
+		"fence AS (SELECT id, version, epoch FROM customers WHERE id = " + s.arg(string(s.c.Customer), "uuid") +
+			" AND version = " + s.arg(s.c.Version+1, "bigint") + " AND epoch = " + s.arg(s.c.Epoch, "bigint") + ")",
 	}
 	return nil
 }
@@ -229,6 +254,9 @@ func (s *statement) sends() {
 		kinds := ` AND kind IN ('answer', 'ack')`
 		if s.c.StopAll {
 			kinds = ``
+		}
+		if support.BugKeepPending.Planted() {
+			kinds += ` AND state <> 'pending'`
 		}
 		s.part("stopped", `
   UPDATE outbox SET stop = true, state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END

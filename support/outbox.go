@@ -1,6 +1,9 @@
 package support
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // OutboxKind is what an outgoing message is.
 type OutboxKind string
@@ -62,7 +65,12 @@ type Outbound struct {
 }
 
 // Key is the row's key, "customer:seq".
-func (o Outbound) Key() string { return Key(o.Customer, o.Seq) }
+func (o Outbound) Key() string {
+	if BugAttemptKey.Planted() && o.Attempt > 1 {
+		return fmt.Sprintf("%s.%d", Key(o.Customer, o.Seq), o.Attempt)
+	}
+	return Key(o.Customer, o.Seq)
+}
 
 // DueReplies says what waits on a channel for a dispatcher.
 type DueReplies struct {

@@ -269,6 +269,9 @@ func (c *core) stopped(answer any, rows []support.Outbound) any {
 // as it was.
 func (c *core) refused(ctx context.Context, act Act, mute bool, err error) (any, []Effect, error) {
 	var dup *support.DuplicateError
+	if support.BugRetryUnknown.Planted() && errors.Is(err, support.ErrUnknownCommit) {
+		return c.retryBlind(ctx, act, mute)
+	}
 	switch {
 	case errors.Is(err, support.ErrFenced), errors.Is(err, support.ErrUnknownCommit), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		// Another activation owns the customer, or nobody knows what is stored:
@@ -298,6 +301,17 @@ func (c *core) refused(ctx context.Context, act Act, mute bool, err error) (any,
 		return c.try(ctx, act, true)
 	}
 	return nil, nil, fmt.Errorf("commit customer %s at version %d: %w", c.id, c.state.Version, err)
+}
+
+// retryBlind is what refused must never do, for a build that plants it: it takes the
+// fence that is stored by now, and tries again from memory.
+func (c *core) retryBlind(ctx context.Context, act Act, mute bool) (any, []Effect, error) {
+	snap, err := c.cfg.Store.Load(ctx, c.id)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.state.Version, c.state.LastSeq = snap.Customer.Version, snap.Customer.LastSeq
+	return c.try(ctx, act, mute)
 }
 
 // duplicate answers an act that happened before with what it led to then.

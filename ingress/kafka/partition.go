@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"fte/support"
+
 	"github.com/IBM/sarama"
 )
 
@@ -81,6 +83,9 @@ func (p *partition) lane(key string) {
 			return
 		}
 		p.mu.Unlock()
+		if support.BugMarkEarly.Planted() {
+			p.session.MarkOffset(p.topic, p.number, queue[0].Offset+1, "")
+		}
 		if !p.handle(queue[0]) {
 			p.mu.Lock()
 			delete(p.queues, key)
