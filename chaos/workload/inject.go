@@ -7,10 +7,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"fte/chaos/checker"
 )
@@ -86,17 +90,13 @@ func (w *Workload) raw(m Message) string {
 
 // form sends the form to the next of our edges.
 func (w *Workload) form(ctx context.Context, m Message) delivered {
-	w.mu.Lock()
-	w.tries++
-	api := w.cfg.APIs[w.tries%len(w.cfg.APIs)]
-	w.mu.Unlock()
 	body, _ := json.Marshal(map[string]string{"name": fmt.Sprint("Customer ", m.Customer), "email": cmp.Or(m.From, MailAddress(w.cfg.Run, m.Customer)), "subject": m.Subject,
 		"category": "general", "priority": "medium", "message": m.Text})
 	var said struct {
 		Ticket string `json:"ticket_id"`
 		Token  string `json:"access_token"`
 	}
-	status := w.post(ctx, api+"/support/submit", "application/json", string(body), http.Header{"X-Site-Key": {w.cfg.SiteKey}, "Idempotency-Key": {m.ID}}, &said)
+	status := w.post(ctx, w.api()+"/support/submit", "application/json", string(body), http.Header{"X-Site-Key": {w.cfg.SiteKey}, "Idempotency-Key": {m.ID}}, &said)
 	if status == http.StatusOK {
 		w.mu.Lock()
 		w.tokens[said.Ticket] = said.Token
@@ -105,28 +105,56 @@ func (w *Workload) form(ctx context.Context, m Message) delivered {
 	return delivered{externalID: said.Ticket, status: status, refused: status/100 == 4}
 }
 
+// api is the next of our edges.
+func (w *Workload) api() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tries++
+	return w.cfg.APIs[w.tries%len(w.cfg.APIs)]
+}
+
 // Tickets reads every form's ticket as its owner sees it.
 func (w *Workload) Tickets(ctx context.Context) ([]checker.Ticket, error) {
 	w.mu.Lock()
-	tokens := map[string]string{}
-	for id, token := range w.tokens {
-		tokens[id] = token
-	}
+	tokens := maps.Clone(w.tokens)
 	w.mu.Unlock()
-	var all []checker.Ticket
+	var mu sync.Mutex // guards read
+	var read []checker.Ticket
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(8)
 	for id, token := range tokens {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.cfg.APIs[0]+"/support/ticket/"+id, nil)
-		if err != nil {
-			return nil, err
+		all.Go(func() error {
+			t, err := w.ticket(ctx, id, token)
+			mu.Lock()
+			defer mu.Unlock()
+			read = append(read, t)
+			return err
+		})
+	}
+	return read, all.Wait()
+}
+
+// ticketTries is how often a ticket is asked for: an edge may be away.
+const ticketTries = 5
+
+func (w *Workload) ticket(ctx context.Context, id, token string) (t checker.Ticket, err error) {
+	for range ticketTries {
+		var req *http.Request
+		if req, err = http.NewRequestWithContext(ctx, http.MethodGet, w.api()+"/support/ticket/"+id, nil); err != nil {
+			return t, err
 		}
 		req.Header.Set("Authorization", "Bearer "+token)
-		t := checker.Ticket{ID: id}
-		if status, err := w.do(req, &t); err != nil || status != http.StatusOK {
-			return nil, fmt.Errorf("read ticket %s: status %d: %w", id, status, err)
+		t = checker.Ticket{ID: id}
+		var status int
+		if status, err = w.do(req, &t); err == nil && status == http.StatusOK {
+			return t, nil
 		}
-		all = append(all, t)
+		err = fmt.Errorf("read ticket %s: status %d: %v", id, status, err)
+		if !sleep(ctx, 250*time.Millisecond) {
+			break
+		}
 	}
-	return all, nil
+	return t, err
 }
 
 // post makes a request and returns its status, 0 without an answer that can be

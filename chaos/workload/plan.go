@@ -1,12 +1,9 @@
 package workload
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"time"
 
 	"fte/support"
@@ -35,6 +32,19 @@ type Message struct {
 	From string
 	// Allow is Op.Allow.
 	Allow []string
+	// Canary is a word of the text that stands nowhere else.
+	Canary string
+}
+
+// level is how far the channel proves who sent it, in the levels of support.
+func (m Message) level() support.Level {
+	switch {
+	case m.Channel == support.WebForm || m.Auth == "fail":
+		return support.Claimed
+	case m.Auth == "none":
+		return support.ChannelAsserted
+	}
+	return support.ChannelVerified
 }
 
 // Planned is one message of the plan.
@@ -42,6 +52,7 @@ type Planned struct {
 	Message
 	After time.Duration // since the run began; the messages of one customer are in order of it
 	Again time.Duration // how long after its acceptance the vendor delivers it again; 0: never
+	Link  bool          // its customer goes on to WhatsApp as the answer offers, until it is linked
 }
 
 // questions are what customers write that the knowledge base answers.
@@ -68,69 +79,6 @@ var hard = []string{
 
 // fillers are the later messages of a burst.
 var fillers = []string{"it is about the app on my phone", "sorry, one more thing", "I use it on my phone too", "thanks in advance", "this is on the web version"}
-
-// makePlan spreads cfg.Messages over cfg.Over: about a third of them come in
-// bursts of two to four messages less than two seconds apart. It depends on
-// nothing but cfg.
-func makePlan(cfg Config) []Planned {
-	dice := rand.New(rand.NewPCG(cfg.Seed, 0xc0ffee))
-	var plan []Planned
-	for n := 0; len(plan) < cfg.Messages; n++ {
-		customer := dice.IntN(cfg.Customers)
-		if n < cfg.Customers {
-			customer = n // everybody writes at least once
-		}
-		at := time.Duration(dice.Int64N(int64(cfg.Over) + 1))
-		burst := 1
-		if dice.Float64() < 0.15 {
-			burst = 2 + dice.IntN(3)
-		}
-		own := channelsOf(cfg, customer)
-		channel := own[dice.IntN(len(own))]
-		for i := range min(burst, cfg.Messages-len(plan)) {
-			text := questions[dice.IntN(len(questions))]
-			if dice.IntN(20) == 0 {
-				text = hard[dice.IntN(len(hard))]
-			}
-			if i > 0 {
-				text = fillers[dice.IntN(len(fillers))]
-				at += 200*time.Millisecond + time.Duration(dice.Int64N(int64(1500*time.Millisecond)))
-			}
-			if cfg.Text != nil {
-				text = cfg.Text(customer, len(plan))
-			}
-			p := Planned{Message: Message{Customer: customer, Channel: channel, Text: text, ID: newID(cfg, channel, len(plan))}, After: at}
-			if dice.Float64() < cfg.Redeliver {
-				p.Again = 50*time.Millisecond + time.Duration(dice.Int64N(int64(5*time.Second)))
-			}
-			plan = append(plan, p)
-		}
-	}
-	slices.SortStableFunc(plan, func(a, b Planned) int { return cmp.Compare(a.After, b.After) })
-	threads(plan, dice)
-	return plan
-}
-
-// threads gives mails and forms their subjects: half of a customer's later mails
-// go on with the thread before.
-func threads(plan []Planned, dice *rand.Rand) {
-	last := map[int]*Message{}
-	for i := range plan {
-		m := &plan[i].Message
-		m.Subject = "Question " + m.ID[:8]
-		if m.Channel != support.Email {
-			continue
-		}
-		if before := last[m.Customer]; before != nil && dice.IntN(2) == 0 {
-			m.Subject = before.Subject
-			if len(before.References) == 0 {
-				m.Subject = "Re: " + before.Subject
-			}
-			m.References = append(slices.Clone(before.References), messageID(before.ID))
-		}
-		last[m.Customer] = m
-	}
-}
 
 // newID names message n of a run as its channel does.
 func newID(cfg Config, channel support.Channel, n int) string {

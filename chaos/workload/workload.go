@@ -27,11 +27,11 @@ type Config struct {
 	// SiteKey is the form's site; Mailbox is the address that mails go to.
 	SiteKey, Mailbox string
 
-	Customers   int           // defaults to 40, at most 10,000
+	Customers   int           // defaults to 40, at most 9,900
 	Messages    int           // defaults to 200
 	Over        time.Duration // the plan's length; defaults to 30 s; negative: as fast as Concurrency allows
 	Redeliver   float64       // part of the messages that the vendor delivers again, 0..1
-	Concurrency int           // injections at once; defaults to 16
+	Concurrency int           // injections at once; defaults to 16, with a Rate to 256
 	// Insist is how long a message that was not accepted is delivered again and
 	// again, in order, before its customer goes on. Defaults to 0: it is not.
 	Insist time.Duration
@@ -64,11 +64,13 @@ type Workload struct {
 	mu      sync.Mutex // guards what follows
 	history []checker.Op
 	extra   int
-	tries   int               // of forms
-	known   map[string]string // external id by Message.ID, of mails and forms that were accepted
+	tries   int               // of edges
+	known   map[string]string // external id by Message.ID, of messages that were accepted
+	unnamed map[string][]int  // tries in history whose external id is not known yet, by Message.ID
 	tokens  map[string]string // access token by ticket
 
-	linkings []Linking
+	linking  map[int]*Linking // by customer
+	linkings []*Linking       // in the order of Began
 	late     Lateness
 }
 
@@ -92,18 +94,47 @@ func New(cfg Config) (*Workload, error) {
 	if cfg.Messages == 0 {
 		cfg.Messages = 200
 	}
-	if cfg.Over == 0 {
+	if cfg.Over == 0 && cfg.Rate == 0 {
 		cfg.Over = 30 * time.Second
 	}
-	cfg.Over = max(cfg.Over, 0)
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = 16
+		if cfg.Rate > 0 {
+			cfg.Concurrency = 256
+		}
 	}
-	if cfg.Customers < 1 || cfg.Customers > 10_000 || cfg.Redeliver < 0 || cfg.Redeliver > 1 {
-		return nil, fmt.Errorf("plan workload: %d customers, redelivery %v: out of range", cfg.Customers, cfg.Redeliver)
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("plan workload: %w", err)
 	}
-	return &Workload{cfg: cfg, plan: makePlan(cfg), http: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: cfg.Concurrency}},
-		slots: make(chan struct{}, cfg.Concurrency), start: time.Now(), known: map[string]string{}, tokens: map[string]string{}}, nil
+	w := &Workload{cfg: cfg, http: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: cfg.Concurrency}}, slots: make(chan struct{}, cfg.Concurrency),
+		start: time.Now(), known: map[string]string{}, unnamed: map[string][]int{}, tokens: map[string]string{}, linking: map[int]*Linking{}}
+	if cfg.Rate == 0 {
+		w.plan = makePlan(cfg)
+	}
+	return w, nil
+}
+
+// mostCustomers leaves some of a run's 10,000 addresses to probes.
+const mostCustomers = 9_900
+
+func (cfg Config) validate() error {
+	mayLink := slices.Contains(cfg.Channels, support.WhatsApp) && len(cfg.Channels) > 1 && len(cfg.APIs) > 0
+	switch {
+	case cfg.Customers < 1 || cfg.Customers > mostCustomers:
+		return fmt.Errorf("%d customers: out of range", cfg.Customers)
+	case cfg.Redeliver < 0 || cfg.Redeliver > 1 || cfg.Canaries < 0 || cfg.Canaries > 1:
+		return fmt.Errorf("redelivery %v, canaries %v: out of range", cfg.Redeliver, cfg.Canaries)
+	case cfg.Skew != 0 && cfg.Skew <= 1 || cfg.Rate < 0:
+		return fmt.Errorf("skew %v, rate %v: out of range", cfg.Skew, cfg.Rate)
+	case cfg.Links < 0 || cfg.Links >= cfg.Customers || cfg.Links > 0 && !mayLink:
+		return fmt.Errorf("%d of %d customers link: that needs others, WhatsApp, another channel and APIs", cfg.Links, cfg.Customers)
+	}
+	for channel := range cfg.Per {
+		if len(newAuthor(cfg).on[channel]) == 0 {
+			return fmt.Errorf("nobody writes on channel %q", channel)
+		}
+	}
+	return nil
 }
 
 // Zero is when the history's clock was 0.
@@ -125,43 +156,15 @@ type Lateness struct {
 func (w *Workload) Lateness() Lateness {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.late
+	late := w.late
+	if late.N > 0 {
+		late.Mean /= time.Duration(late.N)
+	}
+	return late
 }
 
 // Plan is what Run injects; with a Rate there is none.
 func (w *Workload) Plan() []Planned { return w.plan }
-
-// Run injects the plan, each customer's messages one after the other, and
-// returns when all of them and their redeliveries were tried. Each customer is a
-// client of its own in the history, on each channel.
-func (w *Workload) Run(ctx context.Context) error {
-	begin := time.Now()
-	each := make([][]Planned, w.cfg.Customers)
-	for _, p := range w.plan {
-		each[p.Customer] = append(each[p.Customer], p)
-	}
-	var all sync.WaitGroup
-	for _, mine := range each {
-		all.Go(func() {
-			for _, p := range mine {
-				if !sleep(ctx, time.Until(begin.Add(p.After))) {
-					return
-				}
-				op := w.insist(ctx, p.Message)
-				if p.Again == 0 || op.Outcome != checker.OK {
-					continue
-				}
-				all.Go(func() {
-					if sleep(ctx, p.Again) {
-						w.inject(ctx, checker.Op{Client: "vendor", Redelivery: true}, p.Message)
-					}
-				})
-			}
-		})
-	}
-	all.Wait()
-	return ctx.Err()
-}
 
 // Send injects one more message of a customer, outside the plan, on the first of
 // its channels. It must not run while Run or another Send injects for the same
@@ -173,7 +176,7 @@ func (w *Workload) Send(ctx context.Context, customer int, text string) checker.
 // Write injects a message outside the plan, as Send does. ID and Subject are made
 // when they are empty.
 func (w *Workload) Write(ctx context.Context, m Message) checker.Op {
-	return w.insist(ctx, w.completed(m))
+	return w.insist(ctx, w.completed(m), time.Now())
 }
 
 // Again has the vendor deliver a message once more.
@@ -213,12 +216,15 @@ func (w *Workload) completed(m Message) Message {
 // client is who injects: one for each customer and channel.
 func client(m Message) string { return strconv.Itoa(m.Customer) + "/" + string(m.Channel) }
 
-// insist injects a message until it is accepted or cfg.Insist is over.
-func (w *Workload) insist(ctx context.Context, m Message) checker.Op {
+// insist injects a message that is due until it is accepted or cfg.Insist is over.
+func (w *Workload) insist(ctx context.Context, m Message, due time.Time) checker.Op {
 	until := time.Now().Add(w.cfg.Insist)
 	first := true
 	for {
 		op := w.inject(ctx, checker.Op{Client: client(m), Redelivery: !first}, m)
+		if first {
+			w.wrote(w.start.Add(time.Duration(op.Call)).Sub(due))
+		}
 		if op.Outcome == checker.OK || time.Now().After(until) || !sleep(ctx, 250*time.Millisecond) {
 			return op
 		}
@@ -226,20 +232,29 @@ func (w *Workload) insist(ctx context.Context, m Message) checker.Op {
 	}
 }
 
-// inject has the vendor deliver one message once and notes what came of it.
+// inject has a message delivered once, when one of the slots is free.
 func (w *Workload) inject(ctx context.Context, op checker.Op, m Message) checker.Op {
+	select {
+	case w.slots <- struct{}{}:
+		defer func() { <-w.slots }()
+		return w.deliver(ctx, op, m)
+	case <-ctx.Done():
+		op.Call, op.Return, op.Outcome = w.Now(), checker.Never, checker.Unknown
+		return op
+	}
+}
+
+// deliver has the vendor deliver one message once and notes what came of it.
+func (w *Workload) deliver(ctx context.Context, op checker.Op, m Message) checker.Op {
 	op.Customer, op.Address, op.Channel = strconv.Itoa(m.Customer), w.cfg.address(m.Channel, m.Customer), string(m.Channel)
 	if m.From != "" {
 		op.Address = m.From
 	}
 	op.Return, op.Outcome, op.Allow, op.Message = checker.Never, checker.Unknown, m.Allow, m.ID
-	select {
-	case w.slots <- struct{}{}:
-		defer func() { <-w.slots }()
-	case <-ctx.Done():
-		return op
+	if m.Canary != "" {
+		op.Canary, op.Level = m.Canary, int(m.level())
 	}
-	op.Call = int64(time.Since(w.start))
+	op.Call = w.Now()
 	var got delivered
 	switch m.Channel {
 	case support.Email:
@@ -252,7 +267,7 @@ func (w *Workload) inject(ctx context.Context, op checker.Op, m Message) checker
 	op.ExternalID, op.Status, op.MessageID, op.ThreadID = got.externalID, got.status, got.messageID, got.threadID
 	switch {
 	case op.Status == http.StatusOK:
-		op.Outcome, op.Return = checker.OK, int64(time.Since(w.start))
+		op.Outcome, op.Return = checker.OK, w.Now()
 	case got.refused:
 		op.Outcome = checker.Failed
 	}
@@ -265,16 +280,18 @@ func (w *Workload) inject(ctx context.Context, op checker.Op, m Message) checker
 func (w *Workload) note(op *checker.Op, m Message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if first := w.known[m.ID]; first == "" && op.ExternalID != "" {
-		w.known[m.ID] = op.ExternalID
-		for i := range w.history {
-			if w.history[i].Message == m.ID {
-				w.history[i].ExternalID = op.ExternalID
-			}
-		}
-	} else if op.ExternalID == "" {
+	switch first := w.known[m.ID]; {
+	case op.ExternalID == "" && first == "":
+		w.unnamed[m.ID] = append(w.unnamed[m.ID], len(w.history))
+	case op.ExternalID == "":
 		op.ExternalID = first
-	} else if op.ExternalID != first {
+	case first == "":
+		w.known[m.ID] = op.ExternalID
+		for _, i := range w.unnamed[m.ID] {
+			w.history[i].ExternalID = op.ExternalID
+		}
+		delete(w.unnamed, m.ID)
+	case op.ExternalID != first:
 		op.First = first
 	}
 	w.history = append(w.history, *op)

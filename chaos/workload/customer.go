@@ -3,6 +3,7 @@ package workload
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"fte/support"
 )
@@ -37,8 +38,13 @@ func (cfg Config) address(channel support.Channel, customer int) string {
 
 // channelsOf is where a customer writes: on one or two of the run's channels, each
 // such set as often as any other. Nothing links a customer's number to its
-// address: only mail and form lead to the same customer.
+// address: only mail and form lead to the same customer. Those who link have
+// a mail or form to begin with and WhatsApp.
 func channelsOf(cfg Config, customer int) []support.Channel {
+	if customer < cfg.Links {
+		begin := slices.DeleteFunc(slices.Clone(cfg.Channels), func(c support.Channel) bool { return c == support.WhatsApp })
+		return []support.Channel{begin[customer%len(begin)], support.WhatsApp}
+	}
 	var sets [][]support.Channel
 	for i, a := range cfg.Channels {
 		sets = append(sets, []support.Channel{a})
