@@ -36,6 +36,7 @@ func commands() []command {
 		{"broker", "[-addr ADDR] [-dir DIR]", "the embedded Kafka-protocol broker alone (development)", runBroker},
 		{"members", "[-watch] [-json] [-dir .fte]", "who is in the cluster", runMembers},
 		{"who", "ID|ADDRESS|MESSAGE [-json] [-dir .fte]", "who owns a customer, and what became of a message", runWho},
+		{"chaos", "run [-seed N] [-duration 60s] [-profile faults|day] [-faults N1,N3] [-report DIR]|check DIR|list", "hurt a system of its own and judge whether every message was answered once", runChaos},
 		{"dlq", "list|show ID|replay ID|purge ID [-dir .fte]", "dead letters", runDLQ},
 	}, operatorCommands()...)
 }
@@ -62,6 +63,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		}
 		err := c.run(ctx, args[1:], out)
 		var help helpAsked
+		var coded exit
 		switch {
 		case err == nil:
 			return 0
@@ -73,6 +75,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		case errors.Is(err, errUsage):
 			fmt.Fprintf(errs, "fte %s: %v; usage: fte %s %s\n", c.name, err, c.name, c.args)
 			return 2
+		case errors.As(err, &coded):
+			fmt.Fprintf(errs, "fte %s: %s\n", c.name, oneLine(err.Error()))
+			return coded.code
 		default:
 			fmt.Fprintf(errs, "fte %s: %s\n", c.name, oneLine(err.Error()))
 			return 1

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -187,15 +188,16 @@ func (s *suite) verdict(t *testing.T, within time.Duration, opts checker.Options
 	return v
 }
 
-// keep saves a report below FTE_REPORT, else below the system's folder for temporary files.
+// keep saves a report.
 func (s *suite) keep(t *testing.T, run *checker.Run, v checker.Verdict) string {
-	dir := os.Getenv("FTE_REPORT")
-	if dir == "" {
-		dir = filepath.Join(os.TempDir(), "fte-chaos-reports")
-	}
-	dir = filepath.Join(dir, t.Name(), time.Now().Format("150405"))
+	dir := filepath.Join(reports(), t.Name(), time.Now().Format("150405"))
 	require.NoError(t, s.Report(dir, run, v))
 	return dir
+}
+
+// reports is FTE_REPORT, else below the system's folder for temporary files.
+func reports() string {
+	return cmp.Or(os.Getenv("FTE_REPORT"), filepath.Join(os.TempDir(), "fte-chaos-reports"))
 }
 
 // healthy waits until every member is active again.
