@@ -57,7 +57,7 @@ var plan = map[string]string{
 var vendors = map[string]string{
 	"github.com/twilio/twilio-go":       "channel/whatsapp",
 	"github.com/openai/openai-go":       "agent/openai",
-	"github.com/IBM/sarama":             "ingress/kafka",
+	"github.com/IBM/sarama":             "ingress/kafka chaos/harness",
 	"github.com/twmb/franz-go":          "ingress/kafka/kafkatest",
 	"github.com/gofiber/fiber":          "ingress/webhook",
 	"github.com/asynkron/protoactor-go": "cluster",
