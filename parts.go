@@ -75,7 +75,7 @@ func (k kicking) Commit(ctx context.Context, c support.Commit) (support.Committe
 
 // commitLate commits what has left already, in a build that plants that.
 func (k kicking) commitLate(ctx context.Context, c support.Commit) (support.Committed, error) {
-	receipts := k.outbox.Early(ctx, &c)
+	receipts := outbox.Early(ctx, k.outbox, &c)
 	done, err := k.Customers.Commit(ctx, c)
 	for _, r := range receipts {
 		if err == nil {

@@ -13,8 +13,9 @@ import (
 // Early sends the WhatsApp replies of a commit that is not made yet. It is the
 // mistake that this package is there to prevent, for a build that plants
 // support.BugSendEarly: such replies leave no more when the commit is durable, and
-// Early returns the receipts that say so.
-func (d *Dispatcher) Early(ctx context.Context, c *support.Commit) (receipts []support.Receipt) {
+// Early returns the receipts that say so. It is no method: those of a type that is
+// reflected upon stay in every program.
+func Early(ctx context.Context, d *Dispatcher, c *support.Commit) (receipts []support.Receipt) {
 	c.Outbox = slices.Clone(c.Outbox)
 	for i, o := range c.Outbox {
 		m := slices.IndexFunc(c.Messages, func(m support.Message) bool { return m.Seq == o.Seq })
