@@ -138,9 +138,7 @@ func TestThreeChannelsUnderFire(t *testing.T) {
 	s.healthy(t)
 	require.NoError(t, s.Gmail(t.Context(), "quota", map[string]int{"units_per_minute": 0}))
 	w := s.customers(t, workload.Config{Channels: three, Customers: 60, Messages: 300, Over: 48 * time.Second, Redeliver: 0.1, Insist: 20 * time.Second})
-	began := time.Now()
-	require.NoError(t, s.Break(t.Context(), harness.CutSends(0.1)))
-	require.NoError(t, s.Break(t.Context(), harness.CutMails(0.1)))
+	mend := s.broken(t, harness.CutSends(0.1), harness.CutMails(0.1))
 	s.during(t, w, func(ctx context.Context) {
 		for i := range 10 {
 			_, err := s.Kill(ctx, fmt.Sprintf("worker-%d", i%3+1))
@@ -154,7 +152,7 @@ func TestThreeChannelsUnderFire(t *testing.T) {
 	})
 	// The faults stay until each has struck: mails leave at the quota's pace.
 	require.NoError(t, s.Drain(within(t, 5*time.Minute), w.Accepted()))
-	require.NoError(t, s.Mend(t.Context(), began))
+	mend()
 	s.healthy(t)
 	w.Tail(t.Context(), 20)
 	v := s.verdict(t, 3*time.Minute, checker.Options{MinOK: 0.99, MinTakeovers: 20}, w)
@@ -213,7 +211,7 @@ func TestGmailAwayAndSilent(t *testing.T) {
 		mails = append(mails, write(20+i, support.Email))
 	}
 	began := time.Now()
-	require.NoError(t, s.Break(t.Context(), harness.DownMail()))
+	mend := s.broken(t, harness.DownMail())
 	for i := range 5 {
 		mails = append(mails, write(25+i, support.Email))
 	}
@@ -224,7 +222,7 @@ func TestGmailAwayAndSilent(t *testing.T) {
 	for _, m := range sent {
 		require.False(t, m.Channel == "email" && m.At.After(began.Add(time.Second)), "a mail left while Gmail was away")
 	}
-	require.NoError(t, s.Mend(t.Context(), began))
+	mend()
 	healed := time.Now()
 	for _, op := range mails {
 		s.answered(t, op, 2*time.Minute)
@@ -272,8 +270,7 @@ func TestFrozenSendersOfMail(t *testing.T) {
 	s.healthy(t)
 	require.NoError(t, s.Gmail(t.Context(), "quota", map[string]int{"units_per_minute": 0}))
 	w := s.customers(t, workload.Config{Channels: []support.Channel{support.Email}, Customers: 40, Messages: 60, Over: 30 * time.Second, Redeliver: 0.1})
-	began := time.Now()
-	require.NoError(t, s.Break(t.Context(), harness.VendorFault{Vendor: "gmail", Kind: "slow", Delay: "700ms", Path: "drafts"})) // most senders have a request in flight
+	mend := s.broken(t, harness.VendorFault{Vendor: "gmail", Kind: "slow", Delay: "700ms", Path: "drafts"}) // most senders have a request in flight
 	s.during(t, w, func(ctx context.Context) {
 		for i := range 3 {
 			pause(ctx, 3*time.Second)
@@ -288,7 +285,7 @@ func TestFrozenSendersOfMail(t *testing.T) {
 			require.NoError(t, err, "it was declared dead and comes back under a new generation")
 		}
 	})
-	require.NoError(t, s.Mend(t.Context(), began))
+	mend()
 	s.healthy(t)
 	v := s.verdict(t, 4*time.Minute, checker.Options{MinOK: 0.99, MinTakeovers: 1}, w)
 	require.Zero(t, v.Counts["double_risk"])

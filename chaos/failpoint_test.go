@@ -131,11 +131,10 @@ func TestKilledAtEachFailpoint(t *testing.T) {
 	t.Run("send", func(t *testing.T) {
 		ran += len(sends)
 		f.noReceipts(t)
-		began := time.Now()
-		require.NoError(t, f.Break(t.Context(), harness.CutSends(0.3)))
+		mend := f.broken(t, harness.CutSends(0.3))
 		w := f.customers(t, workload.Config{Customers: 20, Messages: 40, Over: 12 * time.Second, Redeliver: 0.3, Insist: 30 * time.Second})
 		f.killed(t, w, sends...)
-		require.NoError(t, f.Mend(t.Context(), began))
+		mend()
 		w.Tail(t.Context(), 3)
 		v := f.verdict(t, time.Minute, checker.Options{MinOK: 0.8, MinTakeovers: 1}, w)
 		require.GreaterOrEqual(t, v.Counts["unknown_sends"], 2, "what was claimed and what was sent by the dead")

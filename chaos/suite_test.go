@@ -216,6 +216,23 @@ func (s *suite) healthy(t *testing.T) []harness.Member {
 	return active
 }
 
+// broken sets faults of the vendors; mend heals them.
+func (s *suite) broken(t *testing.T, faults ...harness.VendorFault) (mend func()) {
+	t.Helper()
+	var heals []func() error
+	for _, f := range faults {
+		heal, err := s.Break(t.Context(), f)
+		require.NoError(t, err)
+		heals = append(heals, heal)
+	}
+	return func() {
+		t.Helper()
+		for _, heal := range heals {
+			require.NoError(t, heal())
+		}
+	}
+}
+
 // pause waits within a scenario: the time itself is the fault's length.
 func pause(ctx context.Context, d time.Duration) {
 	select {

@@ -31,7 +31,6 @@ func TestTakeOverWhileTheVendorIsAway(t *testing.T) {
 
 	// Half of the drafts wait for a vendor that refuses, the others for one whose
 	// answers leave it open; after ten seconds it is well.
-	began := time.Now()
 	heal, err := s.Cut(harness.Cut{To: harness.ToVendors})
 	require.NoError(t, err)
 	dice := rand.New(rand.NewPCG(1, 2))
@@ -60,9 +59,9 @@ func TestTakeOverWhileTheVendorIsAway(t *testing.T) {
 	}
 	pause(ctx, 6*time.Second)
 	heal()
-	require.NoError(t, s.Break(ctx, harness.VendorFault{Vendor: "twilio", Kind: "error", Status: 503, Rate: 0.5, Path: "Messages.json", Method: http.MethodPost}))
+	mend := s.broken(t, harness.VendorFault{Vendor: "twilio", Kind: "error", Status: 503, Rate: 0.5, Path: "Messages.json", Method: http.MethodPost})
 	pause(ctx, 3*time.Second)
-	require.NoError(t, s.Mend(ctx, began))
+	mend()
 	all.Wait()
 
 	v := s.verdict(t, time.Minute, checker.Options{MinOK: 0.99}, w)

@@ -26,8 +26,8 @@ func recovered(t *testing.T, what string, times []time.Duration, limit time.Dura
 
 // slowModel makes every answer of the simulated model take a while, so that most
 // customers have a claimed turn at any moment.
-func slowModel(t *testing.T, s *suite, delay string) {
-	require.NoError(t, s.Break(t.Context(), harness.VendorFault{Vendor: "openai", Kind: "slow", Delay: delay}))
+func slowModel(t *testing.T, s *suite, delay string) (mend func()) {
+	return s.broken(t, harness.VendorFault{Vendor: "openai", Kind: "slow", Delay: delay})
 }
 
 // From the kill to the new owner's first commit, for customers with a claimed
@@ -35,8 +35,7 @@ func slowModel(t *testing.T, s *suite, delay string) {
 func TestRecoveryAfterKill(t *testing.T) {
 	s := system(t, "sim")
 	s.healthy(t)
-	slowModel(t, s, "1500ms")
-	began := time.Now()
+	mend := slowModel(t, s, "1500ms")
 	w := s.customers(t, workload.Config{Customers: 200, Messages: 500, Over: 27 * time.Second})
 	type kill struct {
 		dead string
@@ -54,7 +53,7 @@ func TestRecoveryAfterKill(t *testing.T) {
 			kills = append(kills, kill{m.SystemID, at})
 		}
 	})
-	require.NoError(t, s.Mend(t.Context(), began))
+	mend()
 	s.healthy(t)
 	s.verdict(t, time.Minute, checker.Options{MinOK: 0.99, MinTakeovers: 10}, w)
 	d := s.dump(t)
@@ -71,8 +70,7 @@ func TestRecoveryAfterKill(t *testing.T) {
 func TestRecoveryAfterPause(t *testing.T) {
 	s := system(t, "sim")
 	s.healthy(t)
-	slowModel(t, s, "2500ms")
-	began := time.Now()
+	mend := slowModel(t, s, "2500ms")
 	w := s.customers(t, workload.Config{Customers: 300, Messages: 700, Over: 22 * time.Second})
 	zombie, err := s.Member("worker-3")
 	require.NoError(t, err)
@@ -88,7 +86,7 @@ func TestRecoveryAfterPause(t *testing.T) {
 		defer cancel()
 		require.NoError(t, s.WaitGone(within, zombie.PID), "it reads that it is dead and ends")
 	})
-	require.NoError(t, s.Mend(t.Context(), began))
+	mend()
 	s.healthy(t)
 	s.verdict(t, time.Minute, checker.Options{MinOK: 0.99, MinTakeovers: 5}, w)
 	recovered(t, "SIGSTOP 15 s", harness.Recovery(s.dump(t), zombie.SystemID, at), 4500*time.Millisecond)

@@ -77,8 +77,8 @@ func (c *Control) OnReset(f func()) {
 func (c *Control) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/_ctl/faults", c.Faults)
-	mux.HandleFunc("GET /_ctl/faults/{id}", c.Faults.one)
-	mux.HandleFunc("DELETE /_ctl/faults/{id}", c.Faults.one)
+	mux.HandleFunc("GET /_ctl/faults/{id}", c.Faults.ServeOne)
+	mux.HandleFunc("DELETE /_ctl/faults/{id}", c.Faults.ServeOne)
 	mux.HandleFunc("GET /_ctl/sent", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		after, err := number(q.Get("after"))

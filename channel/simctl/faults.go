@@ -277,9 +277,9 @@ func (t *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	WriteJSON(w, http.StatusOK, t.List())
 }
 
-// one implements /_ctl/faults/{id}: GET shows a fault, DELETE heals it and shows
+// ServeOne implements /_ctl/faults/{id}: GET shows a fault, DELETE heals it and shows
 // it as it ended.
-func (t *Faults) one(w http.ResponseWriter, r *http.Request) {
+func (t *Faults) ServeOne(w http.ResponseWriter, r *http.Request) {
 	find := t.Find
 	if r.Method == http.MethodDelete {
 		find = t.HealOne

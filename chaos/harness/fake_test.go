@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"fte/channel/simctl"
 )
 
 // TestMain lets the test binary stand in for the program under test: as `fte
@@ -35,10 +37,10 @@ func fakeDev(behaviour string) {
 	}
 	sim, _ := net.Listen("tcp", "127.0.0.1:0")
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /_ctl/faults", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, `[{"vendor":"twilio","kind":"error","fired":3},{"vendor":"openai","kind":"slow","fired":0}]`)
-	})
-	mux.HandleFunc("/_ctl/faults", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `[]`) })
+	faults := simctl.NewFaults(1)
+	mux.Handle("/_ctl/faults", faults)
+	mux.HandleFunc("DELETE /_ctl/faults/{id}", faults.ServeOne)
+	mux.Handle("/2010-04-01/", faults.Intercept("twilio", http.NotFoundHandler()))
 	mux.HandleFunc("GET /api/v1/members", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer token" {
 			w.WriteHeader(http.StatusUnauthorized)

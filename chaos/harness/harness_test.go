@@ -54,17 +54,30 @@ func TestASystemIsStartedHurtAndTakenDown(t *testing.T) {
 	_, err = d.Kill(ctx, "worker-9")
 	require.ErrorContains(t, err, "worker-9")
 
-	require.NoError(t, d.Break(ctx, CutSends(0.1)))
-	require.NoError(t, d.Mend(ctx, time.Now()))
+	sends, err := d.Break(ctx, DownSends())
+	require.NoError(t, err)
+	slow, err := d.Break(ctx, VendorFault{Vendor: "openai", Kind: "slow"})
+	require.NoError(t, err)
+	vendor := func() int {
+		status, _ := call(ctx, http.MethodGet, d.First().Sim+"/2010-04-01/x", "", nil, nil)
+		return status
+	}
+	require.Equal(t, http.StatusServiceUnavailable, vendor())
+	require.NoError(t, slow())
+	require.Equal(t, http.StatusServiceUnavailable, vendor(), "only one of the two was healed")
+	require.NoError(t, sends())
+	require.Equal(t, http.StatusNotFound, vendor())
+	require.NoError(t, sends(), "one that the simulator forgot is no error")
 
 	var kinds []string
 	fired := map[string]bool{}
 	for _, f := range d.Faults() {
 		kinds = append(kinds, f.Kind)
-		fired[f.Kind+" "+f.Target] = f.Fired
+		fired[f.Kind+" "+f.Target] = fired[f.Kind+" "+f.Target] || f.Fired
 	}
-	require.Equal(t, []string{"stop", "kill", "vendor", "vendor"}, kinds)
+	require.Equal(t, []string{"stop", "kill", "vendor", "vendor", "vendor"}, kinds)
 	require.Equal(t, map[string]bool{"stop worker-1": true, "kill worker-1": true, "vendor twilio error": true, "vendor openai slow": false}, fired)
+	require.Equal(t, "2 requests struck", d.Faults()[3].Evidence)
 
 	u, err := d.Usage()
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,8 +18,9 @@ import (
 
 // VendorFault is a fault of a simulated vendor.
 type VendorFault struct {
+	ID     string  `json:"id"`     // made by Break when it is empty
 	Vendor string  `json:"vendor"` // twilio, openai, gmail
-	Kind   string  `json:"kind"`   // error, timeout, accept_then_cut, slow, garbage
+	Kind   string  `json:"kind"`   // error, timeout, accept_then_cut, accept_then_hang, accept_then_error, slow, garbage
 	Status int     `json:"status,omitempty"`
 	Rate   float64 `json:"rate,omitempty"`
 	Delay  string  `json:"delay,omitempty"`
@@ -46,22 +48,54 @@ func DownMail() VendorFault { return VendorFault{Vendor: "gmail", Kind: "error",
 // DownSends has the vendor answer every send and look-up with a 503.
 func DownSends() VendorFault { return VendorFault{Vendor: "twilio", Kind: "error", Status: 503} }
 
-// Break sets a fault of a vendor.
-func (d *Dev) Break(ctx context.Context, f VendorFault) error {
-	return d.control(ctx, http.MethodPost, "/_ctl/faults", f, nil)
+// Break sets a fault of a vendor. heal ends this one alone, also when ctx has
+// ended, and makes it part of the run's history, as fired when it struck at least
+// once. A simulator that was started again meanwhile has forgotten it, and how
+// often it struck.
+func (d *Dev) Break(ctx context.Context, f VendorFault) (heal func() error, err error) {
+	from := time.Now()
+	if f.ID == "" {
+		f.ID = rand.Text()
+	}
+	if err := d.control(ctx, http.MethodPost, "/_ctl/faults", f, nil); err != nil {
+		return nil, err
+	}
+	return func() error {
+		ctx, cancel := healing(ctx)
+		defer cancel()
+		note := checker.Fault{Kind: "vendor", Target: f.Vendor + " " + f.Kind, From: from}
+		was, err := d.healed(ctx, f.ID)
+		if err != nil {
+			note.Evidence = err.Error()
+			d.Note(note)
+			return fmt.Errorf("heal %s %s: %w", f.Vendor, f.Kind, err)
+		}
+		note.To = time.Now()
+		if was == nil {
+			note.Evidence = "the simulator was started again and has forgotten it"
+		} else {
+			note.Fired, note.Evidence = was.Fired > 0, fmt.Sprintf("%d requests struck", was.Fired)
+		}
+		d.Note(note)
+		return nil
+	}, nil
 }
 
-// Mend heals every fault of the vendors; each becomes part of the run's history,
-// as fired when it struck at least once. from is when the first was set.
-func (d *Dev) Mend(ctx context.Context, from time.Time) error {
-	var set []VendorFault
-	if err := d.control(ctx, http.MethodGet, "/_ctl/faults", nil, &set); err != nil {
-		return err
+// healed removes a fault and returns it as it ended, nil where there is none; a
+// simulator that is being started again is waited for.
+func (d *Dev) healed(ctx context.Context, id string) (was *VendorFault, err error) {
+	for {
+		var f VendorFault
+		status, err := call(ctx, http.MethodDelete, d.first.Sim+"/_ctl/faults/"+id, "", nil, &f)
+		switch {
+		case err == nil:
+			return &f, nil
+		case status == http.StatusNotFound:
+			return nil, nil
+		case !pause(ctx, 200*time.Millisecond):
+			return nil, err
+		}
 	}
-	for _, f := range set {
-		d.Note(checker.Fault{Kind: "vendor", Target: f.Vendor + " " + f.Kind, From: from, To: time.Now(), Fired: f.Fired > 0, Evidence: fmt.Sprintf("%d requests struck", f.Fired)})
-	}
-	return d.control(ctx, http.MethodDelete, "/_ctl/faults", nil, nil)
 }
 
 // Gmail tells the simulated Gmail how to behave: what is one of its control
