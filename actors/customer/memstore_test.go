@@ -11,9 +11,11 @@ import (
 )
 
 // bugs are planted faults, one at a time: each breaks one promise of the store,
-// the dispatcher or the consumer, and the model's judge must notice.
+// the dispatcher or the consumer, and the model's judge must notice. Those of
+// support.Bugs, which builds of the whole program plant, are all here.
 type bugs struct {
 	noVersion   bool // the fence does not look at version
+	lateVersion bool // the fence does not raise: version and epoch are tested again in a later statement
 	sendFirst   bool // replies go to the vendor before the commit that contains them
 	attemptKey  bool // the key a vendor sees depends on the attempt
 	retryBlind  bool // a commit of unknown outcome is repeated from memory
@@ -170,12 +172,22 @@ var errRefused = errors.New("a constraint refused it")
 
 // write is the fenced statement: all of it or nothing.
 func (s *memStore) write(c support.Commit) (support.Committed, error) {
-	if c.Version != s.row.Version && !s.bugs.noVersion || c.Epoch < s.row.Epoch && !s.bugs.noVersion {
+	late := false // the row of the fence stays as it is
+	switch {
+	case c.Epoch < s.row.Epoch:
+		return support.Committed{}, support.ErrFenced
+	case len(c.Messages) > 0 && c.LastSeq != s.row.LastSeq:
+		return support.Committed{}, support.ErrFenced
+	case c.Version == s.row.Version, s.bugs.noVersion:
+	case s.bugs.lateVersion && c.Version+1 == s.row.Version && c.Epoch == s.row.Epoch:
+		late = true
+	default:
 		return support.Committed{}, support.ErrFenced
 	}
 	if err := s.constraints(c); err != nil {
 		return support.Committed{}, err
 	}
+	fence := s.row
 	if c.Epoch > s.row.Epoch {
 		if c.Ownership == nil {
 			return support.Committed{}, fmt.Errorf("%w: no ownership for epoch %d", errRefused, c.Epoch)
@@ -185,11 +197,15 @@ func (s *memStore) write(c support.Commit) (support.Committed, error) {
 	s.row.Version++
 	s.row.Epoch, s.row.Owner = c.Epoch, c.Owner
 	s.row.State, s.row.Mode, s.row.HeldBy = c.State, c.Mode, c.HeldBy
-	s.commits = append(s.commits, stamp{version: s.row.Version, epoch: c.Epoch, owner: c.Owner})
 	for _, m := range c.Messages {
 		m.CommittedAt = s.now
 		s.messages = append(s.messages, m)
 		s.row.LastSeq = max(s.row.LastSeq, m.Seq)
+	}
+	if late {
+		s.row = fence
+	} else {
+		s.commits = append(s.commits, stamp{version: s.row.Version, epoch: c.Epoch, owner: c.Owner})
 	}
 	for _, t := range c.Turns {
 		i := int(t.Turn.Turn) - 1
@@ -248,7 +264,7 @@ func (s *memStore) write(c support.Commit) (support.Committed, error) {
 func (s *memStore) constraints(c support.Commit) error {
 	last := s.row.LastSeq
 	for _, m := range c.Messages {
-		if last++; m.Seq != last && !s.bugs.noVersion {
+		if last++; m.Seq != last || int(m.Seq) <= len(s.messages) {
 			return fmt.Errorf("%w: seq %d after %d", errRefused, m.Seq, last-1)
 		}
 		if m.ExternalID == "" || s.bugs.noDedupe {
@@ -261,8 +277,11 @@ func (s *memStore) constraints(c support.Commit) error {
 		}
 	}
 	for _, t := range c.Turns {
-		if t.Insert != (t.Turn.Turn == int64(len(s.turns))+1) && !s.bugs.noVersion && len(c.Turns) == 1 {
+		if t.Insert != (t.Turn.Turn == int64(len(s.turns))+1) && len(c.Turns) == 1 {
 			return fmt.Errorf("%w: turn %d of %d, insert %v", errRefused, t.Turn.Turn, len(s.turns), t.Insert)
+		}
+		if i := int(t.Turn.Turn) - 1; !t.Insert && i < len(s.turns) && s.turns[i].State != support.TurnClaimed && !s.bugs.retryBlind {
+			return fmt.Errorf("turn %d has ended: %w", t.Turn.Turn, support.ErrStale)
 		}
 	}
 	for _, st := range c.Steps {

@@ -407,29 +407,35 @@ func (s *stats) add(o stats) {
 	s.losses += o.losses
 }
 
-// TestModelFindsPlantedBugs shows that the judge notices what it is there for.
+// TestModelFindsPlantedBugs shows that the judge notices what it is there for, and
+// within how many schedules: the bounds are some ten times what was measured.
 func TestModelFindsPlantedBugs(t *testing.T) {
-	for name, b := range map[string]bugs{
-		"version is not checked":               {noVersion: true},
-		"replies are sent before the commit":   {sendFirst: true},
-		"the key includes the attempt":         {attemptKey: true},
-		"unknown commits are repeated":         {retryBlind: true},
-		"duplicates are stored":                {noDedupe: true},
-		"a take-over does not cancel":          {keepPending: true},
-		"an expired claim is pending again":    {expiredBack: true},
-		"nobody sweeps":                        {noSweeper: true},
-		"a failed reply waits for its timer":   {timerOnly: true},
-		"records are marked before the commit": {markEarly: true},
+	for _, planted := range []struct {
+		name   string // with the letter of the list of mutations
+		bugs   bugs
+		within uint64 // schedules
+	}{
+		{"a: version is not checked", bugs{noVersion: true}, 4_000},
+		{"b: records are marked before the commit", bugs{markEarly: true}, 200},
+		{"c: replies are sent before the commit", bugs{sendFirst: true}, 200},
+		{"d: the key includes the attempt", bugs{attemptKey: true}, 50},
+		{"e: unknown commits are repeated", bugs{retryBlind: true}, 3_000},
+		{"f: duplicates are stored", bugs{noDedupe: true}, 100},
+		{"g: a take-over does not cancel", bugs{keepPending: true}, 4_000},
+		{"h: an expired claim is pending again", bugs{expiredBack: true}, 500},
+		{"i: the version is tested again later", bugs{lateVersion: true}, 10_000},
+		{"j: nobody sweeps", bugs{noSweeper: true}, 600},
+		{"a failed reply waits for its timer", bugs{timerOnly: true}, 20_000},
 	} {
-		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+		t.Run(strings.ReplaceAll(planted.name, " ", "_"), func(t *testing.T) {
 			began := time.Now()
-			s, seed, err := hunt(b, *seedFlag, 50_000, nil)
+			s, seed, err := hunt(planted.bugs, *seedFlag, int(planted.within), nil)
 			require.Error(t, err, "not found in %v", time.Since(began))
 			took := time.Since(began)
-			short := shrink(b, s)
-			_, why := play(b, short)
+			short := shrink(planted.bugs, s)
+			_, why := play(planted.bugs, short)
 			require.Error(t, why)
-			t.Logf("seed %d after %v: %v\nshrunk from %d to %d numbers: %v", seed, took.Round(time.Millisecond), err, len(s), len(short), why)
+			t.Logf("schedule %d after %v: %v\nshrunk from %d to %d numbers: %v", seed-*seedFlag+1, took.Round(time.Millisecond), err, len(s), len(short), why)
 			require.Less(t, took, 30*time.Second)
 		})
 	}
