@@ -149,7 +149,7 @@ func (a *author) burst(customer int, channel support.Channel, at time.Duration, 
 	links := customer < a.cfg.Links && channel != support.WhatsApp
 	for i := range min(n, most) {
 		text := questions[a.dice.IntN(len(questions))]
-		if a.dice.IntN(20) == 0 && !links {
+		if a.dice.Float64() < a.cfg.Hard && !links {
 			text = hard[a.dice.IntN(len(hard))]
 		}
 		if i > 0 {

@@ -3,14 +3,23 @@ package workload
 import (
 	"context"
 	"sync"
+	"time"
 
 	"fte/chaos/checker"
+	"fte/support"
 )
+
+// ProbeWithin is how long a channel may take to accept a probe.
+const ProbeWithin = 10 * time.Second
+
+// probers are how many customers write a channel's probes, in turn: nobody is
+// answered more often than customers are.
+const probers = 30
 
 // Probes try whether each channel accepts.
 type Probes struct {
-	load      *Workload
-	perMinute int
+	load  *Workload
+	every time.Duration
 
 	mu  sync.Mutex // guards all
 	all []checker.Probe
@@ -19,13 +28,40 @@ type Probes struct {
 // NewProbes tries each of the workload's channels so many times a minute, by
 // messages of customers beyond the workload's own; they are in its history.
 func NewProbes(load *Workload, perMinute int) *Probes {
-	return &Probes{load: load, perMinute: max(perMinute, 1)}
+	return &Probes{load: load, every: time.Minute / time.Duration(max(perMinute, 1))}
 }
 
-// Run tries until ctx ends.
+// Run tries until ctx ends, whatever became of the probes before. One that is cut
+// off by that end is none.
 func (p *Probes) Run(ctx context.Context) error {
-	<-ctx.Done()
+	var all sync.WaitGroup
+	for i, channel := range p.load.cfg.Channels {
+		first := time.Duration(i) * p.every / time.Duration(len(p.load.cfg.Channels))
+		all.Go(func() {
+			began := time.Now().Add(first)
+			for n := 0; sleep(ctx, time.Until(began.Add(time.Duration(n)*p.every))); n++ {
+				customer := p.load.cfg.Customers + i*probers + n%probers
+				all.Go(func() { p.try(ctx, customer, channel) })
+			}
+		})
+	}
+	all.Wait()
 	return nil
+}
+
+// try is one probe.
+func (p *Probes) try(ctx context.Context, customer int, channel support.Channel) {
+	within, cancel := context.WithTimeout(ctx, ProbeWithin)
+	defer cancel()
+	m := p.load.completed(Message{Customer: customer, Channel: channel, Text: questions[customer%len(questions)]})
+	at := time.Now()
+	op := p.load.deliver(within, checker.Op{Client: client(m)}, m)
+	if ctx.Err() != nil && op.Outcome != checker.OK {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = append(p.all, checker.Probe{Channel: string(channel), At: at, Took: time.Since(at), OK: op.Outcome == checker.OK})
 }
 
 // Probes is what was tried up to now.

@@ -46,6 +46,9 @@ type Config struct {
 	// Links is how many customers write on WhatsApp and by mail or form, and link
 	// the two as our answer offers it. They are the first ones.
 	Links int
+	// Hard is the part of the messages that need a person, 0..1. Defaults to 0.05, with
+	// a Rate to 0.01: nearly everybody would wait for a person soon. Negative: none.
+	Hard float64
 	// Canaries is the part of the messages that hold a word of their own, 0..1.
 	Canaries float64
 	// Text makes the text of message n of the plan; by default questions with and
@@ -101,6 +104,12 @@ func New(cfg Config) (*Workload, error) {
 		cfg.Concurrency = 16
 		if cfg.Rate > 0 {
 			cfg.Concurrency = 256
+		}
+	}
+	if cfg.Hard == 0 {
+		cfg.Hard = 0.05
+		if cfg.Rate > 0 {
+			cfg.Hard = 0.01
 		}
 	}
 	if err := cfg.validate(); err != nil {
