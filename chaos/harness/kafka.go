@@ -234,8 +234,9 @@ func (d *Dev) produce(records []*sarama.ConsumerMessage) (sent int, err error) {
 	return sent, nil
 }
 
-// Lag is how many records of a channel its intake has not marked.
-func (d *Dev) Lag(ch support.Channel) (lag int64, err error) {
+// Lag is how many records of a channel its intake has not marked, and how many
+// were ever written.
+func (d *Dev) Lag(ch support.Channel) (lag, written int64, err error) {
 	err = d.administered(func(client sarama.Client, admin sarama.ClusterAdmin) error {
 		topic := ch.InboundTopic()
 		partitions, err := client.Partitions(topic)
@@ -243,6 +244,9 @@ func (d *Dev) Lag(ch support.Channel) (lag int64, err error) {
 			return err
 		}
 		marked, err := admin.ListConsumerGroupOffsets(group(ch), map[string][]int32{topic: partitions})
+		if errors.Is(err, sarama.ErrGroupIDNotFound) {
+			marked, err = &sarama.OffsetFetchResponse{}, nil // nobody ever consumed
+		}
 		if err != nil {
 			return err
 		}
@@ -256,10 +260,31 @@ func (d *Dev) Lag(ch support.Channel) (lag int64, err error) {
 				at = b.Offset
 			}
 			lag += end - max(at, 0)
+			written += end
 		}
 		return nil
 	})
-	return lag, err
+	return lag, written, err
+}
+
+// still is how long nothing may be written for a topic to be drained.
+const still = 3 * time.Second
+
+// Drained waits until the intake has marked everything of a channel and nothing
+// has been written for 3 s.
+func (d *Dev) Drained(ctx context.Context, ch support.Channel) error {
+	var last, left int64
+	var asked error
+	for since := time.Now(); time.Since(since) < still; {
+		lag, written, err := d.Lag(ch)
+		if err != nil || lag > 0 || written != last {
+			last, left, asked, since = written, lag, err, time.Now()
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			return fmt.Errorf("drain %s: %d of %d records are left: %w", ch.InboundTopic(), left, last, errors.Join(asked, ctx.Err()))
+		}
+	}
+	return nil
 }
 
 // Grow gives a channel's topic more partitions and waits, as long as ctx allows,

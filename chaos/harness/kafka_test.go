@@ -25,6 +25,9 @@ func broker(t *testing.T, n int) *Dev {
 	t.Cleanup(b.Close)
 	d := only(Ready{Kafka: []string{b.Addr()}})
 	require.NoError(t, d.administered(func(_ sarama.Client, admin sarama.ClusterAdmin) error {
+		if err := admin.CreateTopic(support.Email.InboundTopic(), &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, false); err != nil {
+			return err
+		}
 		return admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1}, false)
 	}))
 	var records []*sarama.ConsumerMessage
@@ -91,16 +94,21 @@ func TestTheIntakeIsRebalancedAndGrows(t *testing.T) {
 		return err == nil && n == partitions
 	}
 	require.Eventually(t, all, 30*time.Second, 50*time.Millisecond)
-	lag, err := d.Lag(support.WhatsApp)
+	lag, written, err := d.Lag(support.WhatsApp)
 	require.NoError(t, err)
 	require.EqualValues(t, 6, lag)
+	require.EqualValues(t, 6, written)
+	soon, end := context.WithTimeout(ctx, still+time.Second)
+	defer end()
+	require.ErrorContains(t, d.Drained(soon, support.WhatsApp), "6 of 6 records are left")
+	require.NoError(t, d.Drained(ctx, support.Email), "a topic without records")
 
 	require.NoError(t, d.Rebalance(ctx, support.WhatsApp, 3*time.Second, rand.New(rand.NewPCG(1, 1))))
 	f := noted(t, d)
 	require.True(t, f.Fired, f.Evidence)
 	t.Log(f.Evidence)
 	require.Eventually(t, all, 30*time.Second, 50*time.Millisecond, "it did not get everything back")
-	lag, err = d.Lag(support.WhatsApp)
+	lag, _, err = d.Lag(support.WhatsApp)
 	require.NoError(t, err)
 	require.EqualValues(t, 6, lag, "the stranger marked something")
 
