@@ -45,11 +45,12 @@ var plan = map[string]string{
 	"persistence":                 "support migrations",
 	"persistence/embedded":        "",
 	"persistence/persistencetest": "persistence persistence/embedded migrations",
-	"chaos":                       "support chaos/harness chaos/fault chaos/workload chaos/checker",
+	"chaos":                       "support chaos/harness chaos/fault chaos/workload chaos/checker chaos/report",
 	"chaos/harness":               "support chaos/fault chaos/workload chaos/checker",
 	"chaos/fault":                 "",
 	"chaos/workload":              "support chaos/checker",
 	"chaos/checker":               "support",
+	"chaos/report":                "support chaos/checker",
 }
 
 // vendors says which one package of ours each vendor library stays behind
