@@ -37,6 +37,9 @@ func (a *Agent) Run(ctx context.Context, in support.TurnInput, record func(conte
 		a: a, in: in, ctx: limited, caller: ctx, log: log, calls: map[string]int{}, allow: allowedIn(in), polite: a.courtesies(in), maxOutput: MaxOutput,
 		journal: journal{steps: in.Steps, record: record, replay: a.metrics.replayed.Inc},
 	}
+	for _, m := range in.Inputs {
+		support.FailpointOf(m.Body)
+	}
 	out, err := r.turn()
 	var re *recordError
 	switch {

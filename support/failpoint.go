@@ -24,3 +24,7 @@ var Failpoints = []string{
 	FailDecoded, FailPublished, FailFetched, FailDelivered, FailDecided, FailCommitted, FailTurnReported, FailTurnCommitted,
 	FailStepBegins, FailStepMade, FailStepRecorded, FailClaimed, FailSent, FailLookedUp,
 }
+
+// Poison is what a message holds whose turn panics, in a build with -tags
+// failpoint.
+const Poison = "failpoint: poison"

@@ -12,4 +12,5 @@ func TestFailpointsNeedTheirBuild(t *testing.T) {
 	require.NoError(t, CheckFailpoints("", "d"))
 	require.ErrorContains(t, CheckFailpoints("send.sent=kill", "d"), "-tags failpoint")
 	Failpoint(FailSent)
+	FailpointOf(Poison)
 }

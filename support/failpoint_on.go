@@ -36,6 +36,13 @@ func Failpoint(name string) {
 	}
 }
 
+// FailpointOf panics where the text of a message is poison, in this build.
+func FailpointOf(text string) {
+	if strings.Contains(text, Poison) {
+		panic(Poison)
+	}
+}
+
 // CheckFailpoints judges the settings FTE_FAILPOINTS and FTE_FAILPOINT_DIR.
 func CheckFailpoints(spec, dir string) error {
 	points, err := parseFailpoints(spec, dir)

@@ -52,6 +52,11 @@ func TestBadSettingsOfFailpointsAreRefused(t *testing.T) {
 	require.ErrorContains(t, CheckFailpoints("send.sent=kill", ""), "FTE_FAILPOINT_DIR")
 }
 
+func TestPoisonPanics(t *testing.T) {
+	require.Panics(t, func() { FailpointOf("I ask: " + Poison + "?") })
+	require.NotPanics(t, func() { FailpointOf("How do I export my boards?") })
+}
+
 // point makes one failpoint whose ends are counted.
 func point(t *testing.T, spec, dir string) (p *failpoint, ends *int) {
 	t.Helper()
