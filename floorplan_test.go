@@ -46,6 +46,7 @@ var plan = map[string]string{
 	"persistence/embedded":        "",
 	"persistence/persistencetest": "persistence persistence/embedded migrations",
 	"chaos":                       "support chaos/harness chaos/fault chaos/workload chaos/checker chaos/report",
+	"chaos/load":                  "chaos/harness chaos/checker",
 	"chaos/harness":               "support chaos/fault chaos/workload chaos/checker",
 	"chaos/fault":                 "",
 	"chaos/workload":              "support chaos/checker",
