@@ -203,31 +203,35 @@ func (w *Workload) arrived(ctx context.Context, channel support.Channel, address
 	return sent, nil
 }
 
-// edge posts to the first of our edges that answers other than that it cannot just
+// edge posts to our edges in turn, until one answers other than that it cannot just
 // now.
-func (w *Workload) edge(ctx context.Context, path string, header http.Header, body string) (said string, err error) {
-	for range w.cfg.APIs {
-		var req *http.Request
-		if req, err = http.NewRequestWithContext(ctx, http.MethodPost, w.api()+path, strings.NewReader(body)); err != nil {
-			return "", err
-		}
-		req.Header = header.Clone()
-		var res *http.Response
-		if res, err = w.http.Do(req); err != nil {
-			continue
-		}
-		raw, readErr := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-		_ = res.Body.Close()
-		switch {
-		case readErr != nil:
-			err = readErr
-		case res.StatusCode < 300:
-			return string(raw), nil
-		default:
-			if err = fmt.Errorf("status %d", res.StatusCode); res.StatusCode < 500 {
-				return "", err
-			}
+func (w *Workload) edge(ctx context.Context, path string, header http.Header, body string) (string, error) {
+	for until := time.Now().Add(linkPatience); ; {
+		said, again, err := w.press(ctx, path, header, body)
+		if err == nil || !again || time.Now().After(until) || !sleep(ctx, linkLook) {
+			return said, err
 		}
 	}
-	return "", err
+}
+
+// press posts once; again says that it may go well later.
+func (w *Workload) press(ctx context.Context, path string, header http.Header, body string) (said string, again bool, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.api()+path, strings.NewReader(body))
+	if err != nil {
+		return "", false, err
+	}
+	req.Header = header.Clone()
+	res, err := w.http.Do(req)
+	if err != nil {
+		return "", true, err
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return "", true, err
+	}
+	if res.StatusCode >= 300 {
+		return "", res.StatusCode >= 500, fmt.Errorf("status %d", res.StatusCode)
+	}
+	return string(raw), false, nil
 }
