@@ -43,9 +43,14 @@ func (j *court) answers() {
 			t := j.latest(m)
 			if reply := j.messages[ref{t.CustomerID, t.ReplySeq}]; reply == nil || reply.Turn != t.Turn {
 				j.violated("I7", m.CustomerID, m.Seq, "turn %d answered it without a reply of its own", t.Turn)
-			} else if j.outbox[ref{t.CustomerID, t.ReplySeq}] == nil {
-				j.violated("I7", m.CustomerID, m.Seq, "the reply, seq %d, has no outbox row", t.ReplySeq)
+			} else if o := j.outbox[ref{t.CustomerID, t.ReplySeq}]; o != nil && t.Kind == "agent" && o.Kind != "answer" {
+				j.violated("I7", m.CustomerID, m.Seq, "it reads answered, and the reply, seq %d, is a %s", t.ReplySeq, o.Kind)
 			}
+		}
+	}
+	for at, m := range j.messages {
+		if m.Direction == "out" && j.outbox[at] == nil {
+			j.violated("I7", m.CustomerID, m.Seq, "an outgoing message without its outbox row")
 		}
 	}
 	answers := map[turnRef]int64{}
@@ -109,12 +114,36 @@ func (j *court) once(o *Outbox, at []int) {
 		return
 	}
 	second := j.Sent[at[1]].At
-	window := slices.ContainsFunc(j.Faults, func(f Fault) bool { return f.Fired && f.freezes() && f.overlaps(o.CreatedAt, second) })
-	if o.Channel == "whatsapp" && len(at) == 2 && !o.UnknownAt.IsZero() && window {
+	if o.Channel == "whatsapp" && len(at) == 2 && !o.UnknownAt.IsZero() && slices.ContainsFunc(j.Faults, func(f Fault) bool { return j.doubles(f, o, second) }) {
 		j.count("double_risk")
 		return
 	}
-	j.violated("I7", o.CustomerID, o.Seq, "vendors accepted its key %d times", len(at))
+	j.violated("I7", o.CustomerID, o.Seq, "vendors accepted its key %d times", len(at)).during(o.CreatedAt, second)
+}
+
+// deadline is how long a send may still be on its way once its sender is well
+// again: more than any claim lasts.
+const deadline = 30 * time.Second
+
+// doubles tells whether a fault can have had a row sent twice: it was on before
+// the outcome became unknown, until shortly before the second acceptance, and
+// struck one who sends. Who stood still wakes before the second.
+func (j *court) doubles(f Fault, o *Outbox, second time.Time) bool {
+	if !f.freezes() || !f.overlaps(o.CreatedAt, second) || f.From.After(o.UnknownAt) || !f.To.IsZero() && f.To.Add(deadline).Before(second) {
+		return false
+	}
+	switch f.Kind {
+	case "stop":
+		return j.member(f.Target) && !f.To.After(second)
+	case "starve":
+		return j.member(f.Target)
+	}
+	return true
+}
+
+// member tells whether a name is a member's; every name may be where the dump knows none.
+func (j *court) member(name string) bool {
+	return len(j.names) == 0 || j.called[name]
 }
 
 // addressee checks that a reply went over the channel and to the address that its
@@ -178,33 +207,55 @@ func (j *court) replyOrder(rows map[string]*Outbox) {
 	}
 }
 
-// floor checks I15: after TakeOver returned, a vendor accepts nothing of the
-// agent for that customer, save what was on its way, until Release.
+// floor checks I15: after TakeOver returned, a vendor (for forms: the ticket)
+// accepts nothing of the agent for that customer, save what was on its way, until
+// Release.
 func (j *court) floor() {
-	byCustomer := map[string][]int{}
-	for i, s := range j.Sent {
-		if c, _, ok := cutKey(s.Key); ok {
-			byCustomer[c] = append(byCustomer[c], i)
+	type left struct {
+		at time.Time
+		o  *Outbox
+	}
+	spoken := map[string][]left{} // of the agent, by customer
+	for at, o := range j.outbox {
+		if o.Kind != "answer" && o.Kind != "ack" {
+			continue
 		}
+		if o.Channel == "webform" && j.left(at) && !o.SentAt.IsZero() {
+			spoken[o.CustomerID] = append(spoken[o.CustomerID], left{o.SentAt, o})
+		}
+		for _, i := range j.byKey[o.Key()] {
+			spoken[o.CustomerID] = append(spoken[o.CustomerID], left{j.Sent[i].At, o})
+		}
+	}
+	for _, all := range spoken {
+		slices.SortFunc(all, func(a, b left) int { return a.at.Compare(b.at) })
 	}
 	for _, t := range j.Takeovers {
 		if t.Return.IsZero() {
 			continue
 		}
 		j.count("takeovers")
-		for _, i := range byCustomer[t.CustomerID] {
-			s := j.Sent[i]
-			_, seq, _ := cutKey(s.Key)
-			o := j.outbox[ref{t.CustomerID, seq}]
-			agent := o != nil && (o.Kind == "answer" || o.Kind == "ack")
-			if agent && within(s.At, t.Return, t.Released) && !slices.Contains(t.OnItsWay, s.Key) {
-				j.violated("I15", t.CustomerID, seq, "the agent's reply was accepted %v after %s took over", s.At.Sub(t.Return), t.Person)
+		all := spoken[j.then(t.CustomerID, t.Call)]
+		from, _ := slices.BinarySearchFunc(all, t.Return, func(l left, at time.Time) int { return l.at.Compare(at) })
+		for _, l := range all[from:] {
+			if !t.Released.IsZero() && l.at.After(t.Released) {
+				break
+			}
+			if l.at.After(t.Return) && !slices.Contains(t.OnItsWay, l.o.Key()) {
+				j.violated("I15", l.o.CustomerID, l.o.Seq, "the agent's reply was accepted %v after %s took over", l.at.Sub(t.Return), t.Person).during(t.Call, l.at)
 			}
 		}
 	}
 }
 
-// within tells whether at lies after from and not after to; a zero to is never.
-func within(at, from, to time.Time) bool {
-	return at.After(from) && (to.IsZero() || !at.After(to))
+// then is who a customer was at a time: the survivor of the merges before it.
+func (j *court) then(id string, at time.Time) string {
+	for range j.customers {
+		c := j.customers[id]
+		if c == nil || c.MergedInto == "" || !slices.ContainsFunc(j.owners[id], func(o Ownership) bool { return o.Reason == "merge" && o.At.Before(at) }) {
+			break
+		}
+		id = c.MergedInto
+	}
+	return id
 }

@@ -169,20 +169,18 @@ func (j *court) form(t Ticket, delivered int) {
 // tickets checks I13: what goes to a turn or to a person has a ticket of its
 // customer, and an answer has the ticket of what it answers.
 func (j *court) tickets() {
-	known := map[string]*Updated{}
-	for i := range j.Dump.Tickets {
-		known[j.Dump.Tickets[i].ID] = &j.Dump.Tickets[i]
-	}
 	for i := range j.Dump.Messages {
 		m := &j.Dump.Messages[i]
 		if m.Direction != "in" || m.Disposition == "ignored" {
 			continue
 		}
-		t := known[m.TicketID]
+		t := j.ticketRow[m.TicketID]
 		if t == nil {
 			j.violated("I13", m.CustomerID, m.Seq, "%s %s has no ticket", m.Channel, m.ExternalID)
 		} else if a, b := j.final(t.CustomerID), j.final(m.CustomerID); a != b {
-			j.violated("I13", m.CustomerID, m.Seq, "its ticket %s is another customer's", t.ID)
+			j.violated("I13", m.CustomerID, m.Seq, "its ticket %s is another customer's", t.ID).row("tickets", "id", t.ID)
+		} else if m.Channel == "webform" && t.ID != m.ExternalID {
+			j.violated("I13", m.CustomerID, m.Seq, "the form %s has another ticket, %s", m.ExternalID, t.ID).row("tickets", "id", t.ID)
 		}
 	}
 	for at, o := range j.outbox {

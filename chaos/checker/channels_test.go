@@ -29,7 +29,7 @@ func mailed() *Run {
 	}
 	d.Outbox = append(d.Outbox, Outbox{CustomerID: ann, Seq: 7, Kind: "answer", Channel: "email", State: "accepted", CreatedAt: start, Epoch: 2, Version: 11},
 		Outbox{CustomerID: ann, Seq: 9, Kind: "answer", Channel: "webform", State: "delivered", CreatedAt: start, SentAt: at(31), Epoch: 2, Version: 13})
-	d.Tickets = append(d.Tickets, Updated{ID: "tm", CustomerID: ann, Epoch: 2, Version: 10, UpdEpoch: 2, UpdVersion: 10}, Updated{ID: formID, CustomerID: ann, Epoch: 2, Version: 12, UpdEpoch: 2, UpdVersion: 12})
+	d.Tickets = append(d.Tickets, TicketRow{ID: "tm", CustomerID: ann, Epoch: 2, Version: 10, UpdEpoch: 2, UpdVersion: 10}, TicketRow{ID: formID, CustomerID: ann, Epoch: 2, Version: 12, UpdEpoch: 2, UpdVersion: 12})
 	d.Customers[0].LastSeq, d.Customers[0].Version = 9, 13
 	r.History = append(r.History,
 		Op{Client: "1/email", Customer: "ann", Address: "ann@x.test", Channel: "email", ExternalID: "box/g1", MessageID: "m1@x.test", ThreadID: "g1", Call: 60, Return: 61, Status: 200, Outcome: OK},
@@ -87,7 +87,7 @@ func TestEachChannelsViolationIsFound(t *testing.T) {
 		"a message has no ticket": {"I13", func(r *Run) { r.Dump.Tickets = slices.Delete(r.Dump.Tickets, 3, 4) }},
 		"a ticket is another customer's": {"I13", func(r *Run) {
 			r.Dump.Tickets[3].CustomerID = bob
-			r.Dump.Customers[1].Version, r.Dump.Customers[1].Epoch = 10, 2
+			r.Dump.Customers[1].Version, r.Dump.Customers[1].Epoch, r.Dump.Customers[1].Owner = 10, 2, "w2"
 			r.Dump.Ownership = append(r.Dump.Ownership, Ownership{CustomerID: bob, Epoch: 2, Owner: "w2", Previous: "w1"})
 		}},
 		"an answer has the ticket of another mail": {"I13", func(r *Run) { r.Dump.Messages[9].TicketID = "t" + ann }},

@@ -14,9 +14,11 @@ type Dump struct {
 	Ownership     []Ownership
 	DeadLetters   []DeadLetter
 	Members       []Member
-	Tickets       []Updated
+	Tickets       []TicketRow
 	Conversations []Updated
 	ModelCalls    []LLMCall
+	Events        []Event // that call people, that merge, and that nobody has been told of
+	Codes         []LinkCode
 }
 
 // Customer is a row of customers.
@@ -150,7 +152,44 @@ type Member struct {
 	EndedWhy   string    `json:"ended_why"`
 }
 
-// Updated is a row of tickets or conversations: who wrote it first and last.
+// TicketRow is a row of tickets.
+type TicketRow struct {
+	ID          string    `json:"id"`
+	CustomerID  string    `json:"customer_id"`
+	Channel     string    `json:"channel"`
+	Status      string    `json:"status"`
+	EscalatedAt time.Time `json:"escalated_at"`
+	MovedFrom   string    `json:"moved_from"` // whose it was before a merge, whose stamp it then bears
+	CreatedAt   time.Time `json:"created_at"`
+	Epoch       int64     `json:"epoch"`
+	Version     int64     `json:"version"`
+	UpdEpoch    int64     `json:"upd_epoch"`
+	UpdVersion  int64     `json:"upd_version"`
+}
+
+// Event is a row of events.
+type Event struct {
+	CustomerID  string            `json:"customer_id"`
+	Version     int64             `json:"version"`
+	N           int               `json:"n"`
+	Topic       string            `json:"topic"`
+	Type        string            `json:"type"`
+	Refs        map[string]string `json:"refs"`
+	At          time.Time         `json:"at"`
+	PublishedAt time.Time         `json:"published_at"`
+}
+
+// LinkCode is a row of link_codes, without the code.
+type LinkCode struct {
+	ID         string    `json:"id"`
+	Kind       string    `json:"kind"` // wa_me, magic_link or otp
+	CustomerID string    `json:"customer_id"`
+	TicketID   string    `json:"ticket_id"`
+	CreatedAt  time.Time `json:"created_at"`
+	UsedAt     time.Time `json:"used_at"`
+}
+
+// Updated is a row of conversations: who wrote it first and last.
 type Updated struct {
 	ID         string `json:"id"`
 	CustomerID string `json:"customer_id"`
@@ -168,6 +207,7 @@ type LLMCall struct {
 	Step       int       `json:"step"`
 	Attempt    int       `json:"attempt"`
 	Status     string    `json:"status"`
+	LatencyMS  int       `json:"latency_ms"`
 	At         time.Time `json:"at"`
 }
 

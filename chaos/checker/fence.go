@@ -33,9 +33,13 @@ func (j *court) stamps() map[string][]stamp {
 	for _, o := range d.Outbox {
 		add(o.CustomerID, o.Version, o.Epoch, "outbox row "+strconv.FormatInt(o.Seq, 10))
 	}
-	for _, u := range append(slices.Clone(d.Tickets), d.Conversations...) {
-		add(u.CustomerID, u.Version, u.Epoch, "ticket or conversation "+u.ID)
-		add(u.CustomerID, u.UpdVersion, u.UpdEpoch, "the last change of "+u.ID)
+	for _, t := range d.Tickets {
+		add(t.CustomerID, t.Version, t.Epoch, "ticket "+t.ID)
+		add(t.CustomerID, t.UpdVersion, t.UpdEpoch, "the last change of ticket "+t.ID)
+	}
+	for _, c := range d.Conversations {
+		add(c.CustomerID, c.Version, c.Epoch, "conversation "+c.ID)
+		add(c.CustomerID, c.UpdVersion, c.UpdEpoch, "the last change of conversation "+c.ID)
 	}
 	return all
 }
@@ -45,27 +49,28 @@ func (j *court) stamps() map[string][]stamp {
 // commit has one epoch).
 func (j *court) fence() {
 	log := map[string]map[int64]bool{}
-	var last Ownership
-	rows := slices.Clone(j.Dump.Ownership)
-	slices.SortFunc(rows, func(a, b Ownership) int {
-		return cmp.Or(cmp.Compare(a.CustomerID, b.CustomerID), cmp.Compare(a.Epoch, b.Epoch))
-	})
-	for _, o := range rows {
-		j.count("activations")
-		if o.CustomerID != last.CustomerID {
-			last = Ownership{CustomerID: o.CustomerID}
-			log[o.CustomerID] = map[int64]bool{}
-		} else {
-			j.count("takeovers_of_owner")
+	for id, rows := range j.owners {
+		log[id] = map[int64]bool{}
+		last := Ownership{CustomerID: id}
+		for i, o := range rows {
+			j.count("activations")
+			if i > 0 {
+				j.count("takeovers_of_owner")
+			}
+			if o.Epoch != last.Epoch+1 {
+				j.violated("I9", id, 0, "ownership_log goes from epoch %d to %d", last.Epoch, o.Epoch).row("ownership_log", "customer_id", id, "epoch", o.Epoch).during(o.At, o.At)
+			}
+			if o.Previous != last.Owner {
+				j.violated("I9", id, 0, "ownership_log at epoch %d says that %q owned it before, the row before says %q", o.Epoch, o.Previous, last.Owner).
+					row("ownership_log", "customer_id", id, "epoch", o.Epoch).during(o.At, o.At)
+			}
+			log[id][o.Epoch] = true
+			last = o
 		}
-		if o.Epoch != last.Epoch+1 {
-			j.violated("I9", o.CustomerID, 0, "ownership_log goes from epoch %d to %d", last.Epoch, o.Epoch)
+		if c := j.customers[id]; c != nil && (c.Epoch != last.Epoch || c.Owner != last.Owner) {
+			j.violated("I9", id, 0, "its row says %s in epoch %d, ownership_log ends with %s in epoch %d", c.Owner, c.Epoch, last.Owner, last.Epoch).
+				row("customers", "id", id).during(last.At, last.At)
 		}
-		if o.Previous != last.Owner {
-			j.violated("I9", o.CustomerID, 0, "ownership_log at epoch %d says that %q owned it before, the row before says %q", o.Epoch, o.Previous, last.Owner)
-		}
-		log[o.CustomerID][o.Epoch] = true
-		last = o
 	}
 	for id, all := range j.stamps() {
 		slices.SortStableFunc(all, func(a, b stamp) int { return cmp.Compare(a.version, b.version) })
@@ -77,10 +82,16 @@ func (j *court) fence() {
 			j.violated("I9", id, 0, "its row is at version %d, epoch %d; %s was written at %d, %d", c.Version, c.Epoch, top.what, top.version, top.epoch)
 		}
 	}
-	for i := range j.Dump.Steps {
-		s := &j.Dump.Steps[i]
-		if t := j.turns[turnRef{s.CustomerID, s.Turn}]; t != nil && (s.Epoch < t.Epoch || s.Version < t.Version) {
-			j.violated("I10", s.CustomerID, 0, "step %d of turn %d has epoch %d, version %d; its claim has %d, %d", s.Step, s.Turn, s.Epoch, s.Version, t.Epoch, t.Version)
+	for _, s := range j.Dump.Steps {
+		t := j.turns[turnRef{s.CustomerID, s.Turn}]
+		switch {
+		case t == nil:
+		case s.Epoch < t.Epoch || s.Version < t.Version:
+			j.violated("I10", s.CustomerID, 0, "step %d of turn %d has epoch %d, version %d; its claim has %d, %d", s.Step, s.Turn, s.Epoch, s.Version, t.Epoch, t.Version).
+				row("turn_steps", "customer_id", s.CustomerID, "turn", s.Turn, "step", s.Step).during(s.At, s.At)
+		case t.State != "claimed" && s.Version > t.UpdVersion:
+			j.violated("I10", s.CustomerID, 0, "step %d of turn %d was written at version %d, after the turn had ended at %d", s.Step, s.Turn, s.Version, t.UpdVersion).
+				row("turn_steps", "customer_id", s.CustomerID, "turn", s.Turn, "step", s.Step).during(s.At, s.At)
 		}
 	}
 }
@@ -106,55 +117,6 @@ func (j *court) epochs(id string, all []stamp, log map[int64]bool) {
 		ended[before.epoch] = true
 		if ended[s.epoch] && before.version != s.version {
 			j.violated("I10", id, 0, "epoch %d writes again at version %d, after epoch %d had written", s.epoch, s.version, before.epoch)
-		}
-	}
-}
-
-// Calls an attempt at a step may cost, LL-05: the call and two retries.
-const callsPerRun = 3
-
-// journal checks I11: steps are contiguous, calls per step are bounded, and what
-// is recorded is never called again.
-func (j *court) journal() {
-	type at struct {
-		turnRef
-		step int
-	}
-	next, recorded := map[turnRef]int{}, map[at]Step{}
-	steps := slices.Clone(j.Dump.Steps)
-	slices.SortFunc(steps, func(a, b Step) int {
-		return cmp.Or(cmp.Compare(a.CustomerID, b.CustomerID), cmp.Compare(a.Turn, b.Turn), cmp.Compare(a.Step, b.Step))
-	})
-	for _, s := range steps {
-		t := turnRef{s.CustomerID, s.Turn}
-		if next[t]++; s.Step != next[t] {
-			j.violated("I11", s.CustomerID, 0, "turn %d has step %d where step %d belongs", s.Turn, s.Step, next[t])
-			next[t] = s.Step
-		}
-		if j.turns[t] == nil {
-			j.violated("I11", s.CustomerID, 0, "step %d of turn %d, which does not exist", s.Step, s.Turn)
-		}
-		recorded[at{t, s.Step}] = s
-	}
-	frozen := slices.ContainsFunc(j.Faults, func(f Fault) bool { return f.Kind == "stop" })
-	counted, seen := map[at]int{}, map[at]int{}
-	for _, c := range j.Dump.ModelCalls {
-		counted[at{turnRef{c.CustomerID, c.Turn}, c.Step}]++
-	}
-	for _, c := range j.Calls {
-		k := at{turnRef{c.CustomerID, c.Turn}, c.Step}
-		seen[k]++
-		// A worker that slept between its decision and its call may still make it.
-		if s, done := recorded[k]; done && c.At.After(s.At) && !frozen {
-			j.violated("I11", c.CustomerID, 0, "step %d of turn %d was called %v after it had been recorded", c.Step, c.Turn, c.At.Sub(s.At))
-		}
-	}
-	for k, n := range seen {
-		counted[k] = max(counted[k], n)
-	}
-	for k, n := range counted {
-		if t := j.turns[k.turnRef]; t != nil && n > callsPerRun*(1+t.Losses+t.Faults) {
-			j.violated("I11", k.customer, 0, "step %d of turn %d was called %d times with %d losses and %d faults", k.step, k.turn, n, t.Losses, t.Faults)
 		}
 	}
 }

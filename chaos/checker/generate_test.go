@@ -63,7 +63,7 @@ func (l *life) writes(clock int64) int64 {
 	l.seq++
 	l.version++
 	if l.seq == 1 {
-		l.r.Dump.Tickets = append(l.r.Dump.Tickets, Updated{ID: "t" + l.id, CustomerID: l.id, Epoch: l.epoch, Version: l.version, UpdEpoch: l.epoch, UpdVersion: l.version})
+		l.r.Dump.Tickets = append(l.r.Dump.Tickets, TicketRow{ID: "t" + l.id, CustomerID: l.id, Epoch: l.epoch, Version: l.version, UpdEpoch: l.epoch, UpdVersion: l.version})
 	}
 	id := fmt.Sprintf("SM%d", len(l.r.History))
 	op := Op{Client: l.address, Customer: l.id, Address: l.address, Channel: "whatsapp", ExternalID: id, Call: clock, Return: clock + 5, Status: 200, Outcome: OK}

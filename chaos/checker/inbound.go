@@ -10,27 +10,33 @@ import (
 func (j *court) inbound() {
 	for e, all := range j.stored {
 		if len(all) > 1 {
-			j.violated("I3", all[0].CustomerID, all[0].Seq, "%s %s is stored %d times", e.channel, e.id, len(all))
+			j.violated("I3", all[0].CustomerID, all[0].Seq, "%s %s is stored %d times", e.channel, e.id, len(all)).row("messages", "customer_id", all[1].CustomerID, "seq", all[1].Seq)
 		}
 	}
 	sent := map[external]bool{}
 	for _, in := range j.Injected {
 		sent[external{in.Channel, in.ExternalID}] = true
 	}
-	dead := map[external]bool{}
+	dead := map[external]DeadLetter{}
 	for _, d := range j.Dump.DeadLetters {
 		if d.State == "dead" {
-			dead[external{d.Channel, d.ExternalID}] = true
+			dead[external{d.Channel, d.ExternalID}] = d
 		}
 	}
+	lost := &j.v.Measures.Lost
 	for e, o := range j.injected {
-		if o.accepted == Never || len(j.stored[e]) > 0 {
+		if o.accepted == Never {
 			continue
 		}
-		if !dead[e] {
-			j.violated("I1", "", 0, "%s %s of %s was accepted and is stored nowhere", e.channel, e.id, o.op.Customer)
-		} else if !o.allow["dead"] {
-			j.violated("I1", "", 0, "%s %s of %s was accepted and ended as a dead letter", e.channel, e.id, o.op.Customer)
+		if lost.Of++; len(j.stored[e]) > 0 {
+			continue
+		}
+		if d, ok := dead[e]; !ok {
+			lost.N++
+			j.violated("I1", "", 0, "%s %s of %s was accepted and is stored nowhere", e.channel, e.id, o.op.Customer).of(e.channel, e.id)
+		} else if !o.right("dead") {
+			lost.N++
+			j.violated("I1", "", 0, "%s %s of %s was accepted and ended as a dead letter: %s", e.channel, e.id, o.op.Customer, d.Reason).of(e.channel, e.id).row("dead_letters", "id", d.ID)
 		}
 	}
 	for i := range j.Dump.Messages {
@@ -39,11 +45,13 @@ func (j *court) inbound() {
 			continue
 		}
 		e := external{m.Channel, m.ExternalID}
-		o := j.injected[e]
-		if (o == nil || !o.possible) && !sent[e] && !j.mayBe(m) {
+		switch o := j.injected[e]; {
+		case o != nil && !o.possible:
+			j.violated("I2", m.CustomerID, m.Seq, "%s %s was refused for good, and is stored", e.channel, e.id)
+		case o == nil && !sent[e] && !j.mayBe(m):
 			j.violated("I2", m.CustomerID, m.Seq, "%s %s was never sent", e.channel, e.id)
 		}
-		j.fate(m, o)
+		j.fate(m, j.injected[e])
 	}
 }
 
@@ -57,23 +65,22 @@ func (j *court) mayBe(m *Message) bool {
 	return true
 }
 
-// fate checks the outcome of one stored message (I1).
+// fate checks the outcome of one stored message (I1): one that right behaviour
+// gives it.
 func (j *court) fate(m *Message, o *one) {
 	outcome := j.outcome(m)
 	j.count("outcome_" + outcome)
-	allowed := o != nil && o.allow[outcome]
-	switch outcome {
-	case "open":
+	switch {
+	case outcome == "open":
 		if !j.Options.Unfinished {
 			j.violated("I1", m.CustomerID, m.Seq, "%s %s is still open", m.Channel, m.ExternalID)
 		}
-	case "held":
+	case outcome == "quarantined" && j.latest(m).Losses >= lost:
+	case !o.right(outcome):
+		j.violated("I1", m.CustomerID, m.Seq, "%s %s ended %s, which right behaviour does not give it", m.Channel, m.ExternalID, outcome)
+	case outcome == "held":
 		if c := j.final(m.CustomerID); c != nil && c.Mode == "bot" && !j.apart(m) {
-			j.violated("I1", m.CustomerID, m.Seq, "%s %s is held while its customer's mode is bot", m.Channel, m.ExternalID)
-		}
-	case "ignored", "silent", "quarantined":
-		if !allowed {
-			j.violated("I1", m.CustomerID, m.Seq, "%s %s ended %s, which right behaviour does not give it", m.Channel, m.ExternalID, outcome)
+			j.violated("I1", m.CustomerID, m.Seq, "%s %s is held while its customer's mode is bot", m.Channel, m.ExternalID).row("customers", "id", c.ID)
 		}
 	}
 }
@@ -81,7 +88,8 @@ func (j *court) fate(m *Message, o *one) {
 // apart says whether a message waits for a person on its ticket alone: its sender
 // is not proved, and such a session holds nobody but itself.
 func (j *court) apart(m *Message) bool {
-	return m.Level < 2 && slices.ContainsFunc(j.Dump.Tickets, func(t Updated) bool { return t.ID == m.TicketID && (t.Status == "escalated" || t.Status == "held") })
+	t := j.ticketRow[m.TicketID]
+	return m.Level < 2 && t != nil && (t.Status == "escalated" || t.Status == "held")
 }
 
 // outcome is what tables.md says became of an inbound message, computed from the

@@ -1,9 +1,13 @@
 package checker
 
 import (
+	"cmp"
 	"fmt"
-	"sort"
+	"iter"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Result is the word of the judge.
@@ -29,12 +33,18 @@ func Judge(r *Run) Verdict {
 	j.threads()
 	j.forms()
 	j.tickets()
+	j.ledger()
 	j.fence()
 	j.journal()
+	j.reads()
 	j.floor()
+	j.disclosure()
 	j.drained()
+	j.resources()
+	j.recovery()
 	j.vacuity()
-	sort.SliceStable(j.v.Violations, func(a, b int) bool { return j.v.Violations[a].Invariant < j.v.Violations[b].Invariant })
+	j.measure()
+	j.convict()
 	switch {
 	case len(j.v.Violations) > 0:
 		j.v.Result = Violated
@@ -67,12 +77,14 @@ type one struct {
 	possible bool  // accepted or unknown
 	allow    map[string]bool
 	tail     bool
+	vendor   bool // nobody of the workload sent it
 }
 
 // court is a run, indexed.
 type court struct {
 	*Run
 	v         Verdict
+	found     []*finding
 	customers map[string]*Customer
 	messages  map[ref]*Message
 	stored    map[external][]*Message
@@ -83,6 +95,11 @@ type court struct {
 	holding   map[ref][]*Turn // turns by input
 	byKey     map[string][]int
 	unnamed   map[string]int // forms that may have been accepted without saying their id, by channel
+	ticketRow map[string]*TicketRow
+	owners    map[string][]Ownership // by customer, in the order of epoch
+	names     map[string]string      // of members, by system id
+	called    map[string]bool        // names of members
+	life      map[string]*history    // by customer; made by lives
 }
 
 func newCase(r *Run) *court {
@@ -94,7 +111,8 @@ func newCase(r *Run) *court {
 	}
 	j := &court{Run: r, v: Verdict{Violations: []Violation{}, Counts: map[string]int{}},
 		customers: map[string]*Customer{}, messages: map[ref]*Message{}, stored: map[external][]*Message{}, injected: map[external]*one{},
-		outcomes: map[ref]*Outcome{}, outbox: map[ref]*Outbox{}, turns: map[turnRef]*Turn{}, holding: map[ref][]*Turn{}, byKey: map[string][]int{}, unnamed: map[string]int{}}
+		outcomes: map[ref]*Outcome{}, outbox: map[ref]*Outbox{}, turns: map[turnRef]*Turn{}, holding: map[ref][]*Turn{}, byKey: map[string][]int{}, unnamed: map[string]int{},
+		ticketRow: map[string]*TicketRow{}, owners: map[string][]Ownership{}, names: map[string]string{}, called: map[string]bool{}}
 	d := r.Dump
 	for i := range d.Customers {
 		j.customers[d.Customers[i].ID] = &d.Customers[i]
@@ -118,6 +136,24 @@ func newCase(r *Run) *court {
 			j.holding[in] = append(j.holding[in], t)
 		}
 	}
+	for _, all := range j.holding {
+		slices.SortFunc(all, func(a, b *Turn) int { return cmp.Or(cmp.Compare(a.CustomerID, b.CustomerID), cmp.Compare(a.Turn, b.Turn)) })
+	}
+	for _, all := range j.stored {
+		slices.SortFunc(all, func(a, b *Message) int { return cmp.Or(cmp.Compare(a.CustomerID, b.CustomerID), cmp.Compare(a.Seq, b.Seq)) })
+	}
+	for i := range d.Tickets {
+		j.ticketRow[d.Tickets[i].ID] = &d.Tickets[i]
+	}
+	for _, o := range d.Ownership {
+		j.owners[o.CustomerID] = append(j.owners[o.CustomerID], o)
+	}
+	for _, all := range j.owners {
+		slices.SortFunc(all, func(a, b Ownership) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	}
+	for _, m := range d.Members {
+		j.names[m.ID], j.called[m.Name] = m.Name, true
+	}
 	for i, s := range r.Sent {
 		j.byKey[s.Key] = append(j.byKey[s.Key], i)
 	}
@@ -125,18 +161,22 @@ func newCase(r *Run) *court {
 	return j
 }
 
-// index gathers the ops of each external id.
+// index gathers the ops of each external id. A mail counts as accepted from the
+// moment it lies in the mailbox, whatever the one who put it there was told.
 func (j *court) index() {
+	nameless := map[external]bool{}
 	for _, op := range j.History {
 		e := external{op.Channel, op.ExternalID}
 		if op.ExternalID == "" {
-			if op.Outcome == Unknown {
+			try := external{op.Channel, op.Message}
+			if op.Outcome == Unknown && (op.Message == "" || !nameless[try]) {
+				nameless[try] = true
 				j.unnamed[op.Channel]++
 			}
 			continue
 		}
 		if op.First != "" {
-			j.violated("I3", "", 0, "%s %s was accepted again as %s", op.Channel, op.First, op.ExternalID)
+			j.violated("I3", "", 0, "%s %s was accepted again as %s", op.Channel, op.First, op.ExternalID).of(op.Channel, op.ExternalID)
 		}
 		o := j.injected[e]
 		if o == nil {
@@ -155,15 +195,26 @@ func (j *court) index() {
 			o.allow[a] = true
 		}
 	}
-}
-
-func (j *court) violated(invariant, customer string, seq int64, format string, args ...any) {
-	j.v.Violations = append(j.v.Violations, Violation{Invariant: invariant, Customer: customer, Seq: seq, Detail: fmt.Sprintf(format, args...)})
+	for _, in := range j.Injected {
+		o := j.injected[external{in.Channel, in.ExternalID}]
+		if in.Channel == "email" && o != nil && o.accepted == Never && !j.About.Zero.IsZero() {
+			o.accepted = max(o.call, int64(in.At.Sub(j.About.Zero)))
+		}
+		if o == nil && strings.HasPrefix(in.From, "mailer-daemon@") { // the vendor's own
+			j.injected[external{in.Channel, in.ExternalID}] = &one{op: Op{Address: in.From, Channel: in.Channel, ExternalID: in.ExternalID, Nature: Robot}, accepted: Never,
+				possible: true, vendor: true, allow: map[string]bool{}}
+		}
+	}
 }
 
 // unsure makes the run inconclusive.
 func (j *court) unsure(format string, args ...any) {
 	j.v.Why = append(j.v.Why, fmt.Sprintf(format, args...))
+}
+
+// note says what was not checked.
+func (j *court) note(format string, args ...any) {
+	j.v.Notes = append(j.v.Notes, fmt.Sprintf(format, args...))
 }
 
 func (j *court) count(name string) { j.v.Counts[name]++ }
@@ -181,3 +232,6 @@ func (j *court) final(id string) *Customer {
 }
 
 func key(customer string, seq int64) string { return customer + ":" + strconv.FormatInt(seq, 10) }
+
+// keys are a map's, in no order.
+func keys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }

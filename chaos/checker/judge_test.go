@@ -53,7 +53,7 @@ func good() *Run {
 			Steps:     []Step{{CustomerID: ann, Turn: 3, Step: 1, Kind: "model", At: at(20), Epoch: 2, Version: 8}, {CustomerID: ann, Turn: 3, Step: 2, Kind: "tool", At: at(21), Epoch: 2, Version: 8}},
 			Outbox:    []Outbox{sent(ann, 2, "answer", 1, 3), sent(ann, 5, "answer", 2, 8), sent(bob, 2, "person", 1, 3)},
 			Ownership: []Ownership{{CustomerID: ann, Epoch: 1, Owner: "w1", Reason: "first"}, {CustomerID: ann, Epoch: 2, Owner: "w2", Previous: "w1", Reason: "dead"}, {CustomerID: bob, Epoch: 1, Owner: "w1", Reason: "first"}, {CustomerID: cat, Epoch: 1, Owner: "w1", Reason: "first"}},
-			Tickets: []Updated{{ID: "t" + ann, CustomerID: ann, Epoch: 1, Version: 2, UpdEpoch: 2, UpdVersion: 8}, {ID: "t" + bob, CustomerID: bob, Epoch: 1, Version: 1, UpdEpoch: 1, UpdVersion: 1},
+			Tickets: []TicketRow{{ID: "t" + ann, CustomerID: ann, Epoch: 1, Version: 2, UpdEpoch: 2, UpdVersion: 8}, {ID: "t" + bob, CustomerID: bob, Epoch: 1, Version: 1, UpdEpoch: 1, UpdVersion: 1},
 				{ID: "t" + cat, CustomerID: cat, Epoch: 1, Version: 1, UpdEpoch: 1, UpdVersion: 1}},
 		},
 		History: []Op{
@@ -71,7 +71,7 @@ func good() *Run {
 			{N: 3, Channel: "whatsapp", To: "whatsapp:+1", Key: ann + ":5", At: at(22)}},
 		Takeovers: []Takeover{{CustomerID: bob, Person: "eve", Call: at(3), Return: at(4)}},
 		Calls:     []ModelCall{{CustomerID: ann, Turn: 3, Step: 1, By: "w1", At: at(18)}, {CustomerID: ann, Turn: 3, Step: 1, By: "w2", At: at(19)}},
-		Faults:    []Fault{{Kind: "kill", Target: "worker-1", From: at(10), To: at(10), Fired: true}},
+		Faults:    []Fault{{Kind: "kill", Target: "worker-1", From: at(10), To: at(10), Fired: true, Evidence: "process 7 is gone"}},
 	}
 }
 
@@ -178,8 +178,8 @@ func TestEachViolationIsFound(t *testing.T) {
 		"replies left in the wrong order": {"I8", func(r *Run) { r.Sent[0], r.Sent[2] = r.Sent[2], r.Sent[0] }},
 		"an epoch falls": {"I9", func(r *Run) {
 			r.Dump.Ownership = append(r.Dump.Ownership, Ownership{CustomerID: bob, Epoch: 2, Owner: "w2", Previous: "w1"})
-			r.Dump.Customers[1].Epoch = 2
-			r.Dump.Tickets = append(r.Dump.Tickets, Updated{ID: "t2", CustomerID: bob, Epoch: 2, Version: 0, UpdEpoch: 2, UpdVersion: 0})
+			r.Dump.Customers[1].Epoch, r.Dump.Customers[1].Owner = 2, "w2"
+			r.Dump.Tickets = append(r.Dump.Tickets, TicketRow{ID: "t2", CustomerID: bob, Epoch: 2, Version: 0, UpdEpoch: 2, UpdVersion: 0})
 		}},
 		"an epoch wrote without a row in the log": {"I9", func(r *Run) {
 			r.Dump.Tickets[0].UpdEpoch, r.Dump.Tickets[0].UpdVersion, r.Dump.Customers[0].Epoch = 3, 9, 3
@@ -237,7 +237,7 @@ func TestChannelFIFO(t *testing.T) {
 
 func TestInterleavedEpochs(t *testing.T) {
 	r := good()
-	r.Dump.Tickets = append(r.Dump.Tickets, Updated{ID: "t2", CustomerID: ann, Epoch: 1, Version: 6, UpdEpoch: 1, UpdVersion: 6})
+	r.Dump.Tickets = append(r.Dump.Tickets, TicketRow{ID: "t2", CustomerID: ann, Epoch: 1, Version: 6, UpdEpoch: 1, UpdVersion: 6})
 	v := Judge(r)
 	require.Equal(t, Violated, v.Result)
 	named := map[string]bool{}
@@ -253,7 +253,7 @@ func TestWhatIsAllowed(t *testing.T) {
 		r.Sent = append(r.Sent, r.Sent[0])
 		r.Sent[3].At = at(15)
 		r.Dump.Outbox[0].UnknownAt = at(5)
-		r.Faults = append(r.Faults, Fault{Kind: "stop", Target: "worker-1", From: at(1), To: at(14), Fired: true})
+		r.Faults = append(r.Faults, Fault{Kind: "stop", Target: "worker-1", From: at(1), To: at(14), Fired: true, Evidence: "process 7 stood still"})
 	}
 	tests := map[string]struct {
 		allowed bool
@@ -285,7 +285,7 @@ func TestWhatIsAllowed(t *testing.T) {
 			r.Options.Unfinished = true
 		}},
 		"a person's reply that passes an unknown one": {true, func(r *Run) {
-			r.Dump.Messages[4].SentBy, r.Dump.Outbox[1].Kind = "person", "person"
+			r.Dump.Messages[4].SentBy, r.Dump.Outbox[1].Kind, r.Dump.Turns[2].Kind = "person", "person", "person"
 			r.Dump.Outbox[0].UnknownAt = at(2)
 			r.Sent[0], r.Sent[2] = r.Sent[2], r.Sent[0]
 		}},

@@ -1,7 +1,12 @@
 package checker
 
+import (
+	"cmp"
+	"slices"
+)
+
 // drained checks I14 as far as the tables show it: nothing is left to send, to
-// park or to run.
+// park, to run or to tell.
 func (j *court) drained() {
 	if j.Options.Unfinished {
 		return
@@ -14,12 +19,12 @@ func (j *court) drained() {
 	}
 	for _, t := range j.Dump.Turns {
 		if t.State == "claimed" {
-			j.violated("I14", t.CustomerID, 0, "turn %d is still claimed", t.Turn)
+			j.violated("I14", t.CustomerID, 0, "turn %d is still claimed", t.Turn).row("turns", "customer_id", t.CustomerID, "turn", t.Turn).during(t.ClaimedAt, j.About.Ended)
 		}
 	}
 	for _, d := range j.Dump.DeadLetters {
 		if d.State == "parked" {
-			j.violated("I14", "", 0, "%s %s is still parked: %s", d.Channel, d.ExternalID, d.Reason)
+			j.violated("I14", "", 0, "%s %s is still parked: %s", d.Channel, d.ExternalID, d.Reason).of(d.Channel, d.ExternalID).row("dead_letters", "id", d.ID)
 		}
 	}
 }
@@ -27,37 +32,105 @@ func (j *court) drained() {
 // vacuity checks L1 (what came after the heal was accepted) and says when the
 // run shows nothing (L3).
 func (j *court) vacuity() {
-	accepted := 0
+	messages, accepted, tail := 0, 0, 0
 	for e, o := range j.injected {
+		if o.vendor {
+			continue
+		}
+		messages++
+		if o.tail {
+			tail++
+		}
 		if o.accepted != Never {
 			accepted++
 		} else if o.tail {
-			j.violated("L1", "", 0, "%s %s was sent after the heal and not accepted", e.channel, e.id)
+			j.violated("L1", "", 0, "%s %s was sent after the heal and not accepted", e.channel, e.id).of(e.channel, e.id)
 		}
 	}
-	j.v.Counts["messages"] = len(j.injected)
+	for _, op := range j.History {
+		if op.Tail && op.ExternalID == "" {
+			tail++
+			j.violated("L1", "", 0, "a %s of %s was sent after the heal and not accepted", op.Channel, op.Customer).during(j.wall(op.Call), j.wall(op.Call))
+		}
+	}
+	j.v.Counts["messages"] = messages
 	j.v.Counts["accepted"] = accepted
-	j.v.Counts["redeliveries"] = len(j.History) - len(j.injected)
+	j.v.Counts["redeliveries"] = len(j.History) - messages
 	j.v.Counts["sent"] = len(j.Sent)
 	j.v.Counts["customers"] = len(j.Dump.Customers)
 	j.v.Counts["faults"] = len(j.Faults)
+	j.v.Counts["fenced"] = len(j.Fences)
+	j.v.Counts["tail"] = tail
 	for _, o := range j.Dump.Outbox {
 		if !o.UnknownAt.IsZero() {
 			j.count("unknown_sends")
 		}
 	}
 	switch {
-	case len(j.injected) == 0:
+	case messages == 0:
 		j.unsure("nothing was injected")
-	case float64(accepted) < j.Options.MinOK*float64(len(j.injected)):
-		j.unsure("only %d of %d messages were accepted", accepted, len(j.injected))
+	case float64(accepted) < j.Options.MinOK*float64(messages):
+		j.unsure("only %d of %d messages were accepted", accepted, messages)
 	}
-	for _, f := range j.Faults {
-		if !f.Fired {
-			j.unsure("the fault %s of %s never fired", f.Kind, f.Target)
+	j.struck()
+	for _, asked := range []struct {
+		n, least int
+		what     string
+	}{
+		{j.v.Counts["takeovers_of_owner"], j.Options.MinTakeovers, "customers changed their owner"},
+		{len(j.Fences), j.Options.MinFenced, "commits were rejected by the fence"},
+		{tail, j.Options.MinTail, "messages were tried after the heal"},
+	} {
+		if asked.n < asked.least {
+			j.unsure("%d %s, %d were asked for", asked.n, asked.what, asked.least)
 		}
 	}
-	if n := j.v.Counts["takeovers_of_owner"]; n < j.Options.MinTakeovers {
-		j.unsure("%d customers changed their owner, %d were asked for", n, j.Options.MinTakeovers)
+}
+
+// struck says which strikes left no evidence that they happened: a strike may be
+// several faults, one of which suffices.
+func (j *court) struck() {
+	type strike struct {
+		nemesis string
+		n       int
+		what    string // where there is no number: each fault by itself
+	}
+	fired := map[strike]bool{}
+	by := map[string]*Strike{}
+	numbers := map[int]bool{}
+	for _, f := range j.Faults {
+		s := strike{f.Nemesis, f.Strike, ""}
+		if f.Strike == 0 {
+			s.what = f.Kind + " of " + f.Target + " at " + f.From.String()
+		} else {
+			numbers[f.Strike] = true
+		}
+		name := cmp.Or(f.Nemesis, f.Kind)
+		if by[name] == nil {
+			by[name] = &Strike{Nemesis: name}
+		}
+		if _, known := fired[s]; !known {
+			by[name].Noted++
+		}
+		if f.Fired && f.Evidence != "" && !fired[s] {
+			by[name].Fired++
+			fired[s] = true
+		}
+		fired[s] = fired[s]
+	}
+	for s, ok := range fired {
+		switch {
+		case ok:
+		case s.what != "":
+			j.unsure("the fault %s never fired", s.what)
+		default:
+			j.unsure("strike %d, %s, never fired", s.n, s.nemesis)
+		}
+	}
+	for _, name := range slices.Sorted(keys(by)) {
+		j.v.Measures.Strikes = append(j.v.Measures.Strikes, *by[name])
+	}
+	if n := len(numbers); n < j.Options.MinStrikes {
+		j.unsure("%d strikes left a trace, %d were planned", n, j.Options.MinStrikes)
 	}
 }

@@ -41,7 +41,11 @@ func (j *court) sequence() {
 			if t.ReplySeq != 0 && t.InputsOf == t.CustomerID && seq >= t.ReplySeq {
 				j.violated("I4", t.CustomerID, seq, "turn %d answers it with the earlier seq %d", t.Turn, t.ReplySeq)
 			}
+			if t.InputsOf != t.CustomerID && in != nil && !t.ClaimedAt.IsZero() && in.CommittedAt.After(t.ClaimedAt) {
+				j.violated("I4", t.InputsOf, seq, "turn %d of %s took it before it was stored", t.Turn, t.CustomerID)
+			}
 		}
+		j.inherits(t)
 	}
 	for in, turns := range j.holding {
 		if live := j.live(turns); len(live) > 1 {
@@ -49,6 +53,18 @@ func (j *court) sequence() {
 		}
 	}
 	j.unheld()
+}
+
+// inherits checks a turn that takes another customer's inputs: that one was merged
+// into its own.
+func (j *court) inherits(t *Turn) {
+	if t.InputsOf == t.CustomerID {
+		return
+	}
+	if of, own := j.customers[t.InputsOf], j.final(t.CustomerID); of == nil || of.MergedInto == "" || j.final(of.ID) != own {
+		j.violated("I4", t.CustomerID, 0, "turn %d takes inputs of %s, who was not merged into its customer", t.Turn, t.InputsOf).
+			row("turns", "customer_id", t.CustomerID, "turn", t.Turn).during(t.ClaimedAt, t.EndedAt)
+	}
 }
 
 // live lists the turns that count: not superseded, not abandoned, reply not cancelled.
@@ -65,12 +81,14 @@ func (j *court) live(turns []*Turn) []int64 {
 
 // unheld finds inbound messages that ended with an answer that no live turn gives.
 func (j *court) unheld() {
-	for i := range j.Dump.Outcomes {
-		o := &j.Dump.Outcomes[i]
-		switch o.Outcome {
+	for at, m := range j.messages {
+		if m.Direction != "in" {
+			continue
+		}
+		switch o := j.outcome(m); o {
 		case "answered", "coalesced", "escalated", "person", "quarantined":
-			if len(j.live(j.holding[ref{o.CustomerID, o.Seq}])) == 0 {
-				j.violated("I4", o.CustomerID, o.Seq, "it reads %s and belongs to no turn that counts", o.Outcome)
+			if len(j.live(j.holding[at])) == 0 {
+				j.violated("I4", m.CustomerID, m.Seq, "it reads %s and belongs to no turn that counts", o)
 			}
 		}
 	}

@@ -34,30 +34,37 @@ func Read(ctx context.Context, db Beginner) (*Dump, error) {
 // table ties a field of Dump to the relation that it holds.
 type table struct {
 	name, order string
-	rows        any // pointer to the slice
+	where       string // of the rows that are dumped; empty: all
+	rows        any    // pointer to the slice
 	read        func(ctx context.Context, tx pgx.Tx, t table) error
 }
 
 func (d *Dump) tables() []table {
 	return []table{
-		{"customers", "id", &d.Customers, read[Customer]},
-		{"messages", "customer_id, seq", &d.Messages, read[Message]},
-		{"message_outcomes", "customer_id, seq", &d.Outcomes, read[Outcome]},
-		{"turns", "customer_id, turn", &d.Turns, read[Turn]},
-		{"turn_steps", "customer_id, turn, step", &d.Steps, read[Step]},
-		{"outbox", "customer_id, seq", &d.Outbox, read[Outbox]},
-		{"ownership_log", "customer_id, epoch", &d.Ownership, read[Ownership]},
-		{"dead_letters", `topic, partition, "offset"`, &d.DeadLetters, read[DeadLetter]},
-		{"members", "name, generation", &d.Members, read[Member]},
-		{"tickets", "id", &d.Tickets, read[Updated]},
-		{"conversations", "id", &d.Conversations, read[Updated]},
-		{"llm_calls", "id", &d.ModelCalls, read[LLMCall]},
+		{name: "customers", order: "id", rows: &d.Customers, read: read[Customer]},
+		{name: "messages", order: "customer_id, seq", rows: &d.Messages, read: read[Message]},
+		{name: "message_outcomes", order: "customer_id, seq", rows: &d.Outcomes, read: read[Outcome]},
+		{name: "turns", order: "customer_id, turn", rows: &d.Turns, read: read[Turn]},
+		{name: "turn_steps", order: "customer_id, turn, step", rows: &d.Steps, read: read[Step]},
+		{name: "outbox", order: "customer_id, seq", rows: &d.Outbox, read: read[Outbox]},
+		{name: "ownership_log", order: "customer_id, epoch", rows: &d.Ownership, read: read[Ownership]},
+		{name: "dead_letters", order: `topic, partition, "offset"`, rows: &d.DeadLetters, read: read[DeadLetter]},
+		{name: "members", order: "name, generation", rows: &d.Members, read: read[Member]},
+		{name: "tickets", order: "id", rows: &d.Tickets, read: read[TicketRow]},
+		{name: "conversations", order: "id", rows: &d.Conversations, read: read[Updated]},
+		{name: "llm_calls", order: "id", rows: &d.ModelCalls, read: read[LLMCall]},
+		{name: "events", order: "customer_id, version, n", rows: &d.Events, read: read[Event], where: "topic = 'fte.escalations' OR type = 'customer.merged' OR published_at IS NULL"},
+		{name: "link_codes", order: "id", rows: &d.Codes, read: read[LinkCode]},
 	}
 }
 
 // read fills t.rows. Rows travel as JSON, so that a null leaves the zero value.
 func read[T any](ctx context.Context, tx pgx.Tx, t table) error {
-	rows, err := tx.Query(ctx, "SELECT row_to_json(r) FROM (SELECT "+strings.Join(columns[T](), ", ")+" FROM "+t.name+" ORDER BY "+t.order+") r")
+	where := ""
+	if t.where != "" {
+		where = " WHERE " + t.where
+	}
+	rows, err := tx.Query(ctx, "SELECT row_to_json(r) FROM (SELECT "+strings.Join(columns[T](), ", ")+" FROM "+t.name+where+" ORDER BY "+t.order+") r")
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package checker
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Run is everything the judge reads.
 type Run struct {
@@ -104,6 +107,10 @@ type Options struct {
 	// id for strikes during which nothing else was on, by id and "+" (N1+) for those
 	// with another fault. What is not named has no limit.
 	Recovery map[string]time.Duration `json:"recovery,omitempty"`
+	// MinTail is how many messages must have been tried after the heal (L1).
+	MinTail int `json:"min_tail,omitempty"`
+	// MinStrikes is how many strikes the schedule had: each must have fired.
+	MinStrikes int `json:"min_strikes,omitempty"`
 	// Unfinished says that the run was judged before it drained: rows that are
 	// still open or unsent are no violation.
 	Unfinished bool `json:"unfinished,omitempty"`
@@ -144,6 +151,9 @@ type Op struct {
 	// how far its sender is proved, 0 to 4.
 	Canary string `json:"canary,omitempty"`
 	Level  int    `json:"level,omitempty"`
+	// Nature is what kind of message it is, where right behaviour depends on it: one
+	// of the natures. Empty: an ordinary one.
+	Nature string `json:"nature,omitempty"`
 	// Link says that this message, sent as a customer would, asks that the address
 	// it comes from be joined with others of the same Customer.
 	Link bool `json:"link,omitempty"`
@@ -234,10 +244,14 @@ type Fault struct {
 	Evidence string    `json:"evidence"` // pid died, connections reset, …
 }
 
-// freezes tells whether the fault can leave a sender frozen or cut off between
-// its check and its write: the one window in which Twilio can be given one
-// message twice.
-func (f Fault) freezes() bool { return f.Kind == "stop" || f.Kind == "cut" || f.Kind == "blackhole" }
+// cutting are the kinds of fault that can leave a sender frozen, or cut off from
+// the answer, between its check and its write, or its write on the way for long:
+// the one window in which Twilio can be given one message twice. A kill is none:
+// what is dead writes nothing.
+var cutting = []string{"stop", "starve", "cut", "blackhole", "drop", "slow", "loss", "flap", "lose_reply", "postgres"}
+
+// freezes tells whether the fault is of such a kind.
+func (f Fault) freezes() bool { return f.Fired && slices.Contains(cutting, f.Kind) }
 
 // overlaps tells whether the fault was on at some time of [from, to].
 func (f Fault) overlaps(from, to time.Time) bool {

@@ -2,7 +2,6 @@ package checker
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -45,7 +44,7 @@ type Measures struct {
 	Channels []ChannelMeasure `json:"channels"` // by name
 	Recovery []Recovery       `json:"recovery"` // by nemesis
 	Unowned  []Gap            `json:"unowned"`  // every customer that a fault left without its owner
-	// Escalated is the part of all messages with a final outcome that a person got.
+	// Escalated is the part of all tickets that people were called for.
 	Escalated Share `json:"escalated"`
 	// Identified is, of the customers who asked to be known on another channel, the
 	// part of those all of whose messages lie with one customer.
@@ -75,9 +74,13 @@ func (s Share) Part() float64 {
 type ChannelMeasure struct {
 	Channel string `json:"channel"`
 	Accept  Phases `json:"accept"` // from the call to the 200
-	Answer  Phases `json:"answer"` // from the 200 to the moment the reply left; a burst's from its last message
-	Tries   Share  `json:"tries"`  // calls at the edge that were answered with an error or not at all
-	Uptime  Share  `json:"uptime"` // of the probes, those that were accepted
+	Stored  Phases `json:"stored"` // from the acceptance to the commit of the message
+	// Processed is from the acceptance of a burst's last message until the reply was
+	// written, without the waits for the model: our own processing (LL-04).
+	Processed Phases `json:"processed"`
+	Answer    Phases `json:"answer"` // from the 200 of a burst's last message to the moment the agent's reply left
+	Tries     Share  `json:"tries"`  // calls at the edge that were answered with an error or not at all
+	Uptime    Share  `json:"uptime"` // of the probes, those that were accepted
 }
 
 // Phases are latencies before the first fault, from then until the last was over,
@@ -149,7 +152,7 @@ const shown = 5
 func (v Verdict) String() string {
 	var b strings.Builder
 	fmt.Fprintln(&b, v.Result)
-	for _, invariant := range slices.Sorted(maps.Keys(v.Found)) {
+	for _, invariant := range slices.Sorted(keys(v.Found)) {
 		n := 0
 		for _, x := range v.Violations {
 			if x.Invariant != invariant {

@@ -1,0 +1,135 @@
+package checker
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Calls an attempt at a step may cost, LL-05: the call and two retries.
+const callsPerRun = 3
+
+// stepRef names a step.
+type stepRef struct {
+	turnRef
+	step int
+}
+
+// journal checks I11: steps are contiguous, calls per step are bounded, and what
+// is recorded is never called again.
+func (j *court) journal() {
+	next, recorded := map[turnRef]int{}, map[stepRef]Step{}
+	steps := slices.Clone(j.Dump.Steps)
+	slices.SortFunc(steps, func(a, b Step) int {
+		return cmp.Or(cmp.Compare(a.CustomerID, b.CustomerID), cmp.Compare(a.Turn, b.Turn), cmp.Compare(a.Step, b.Step))
+	})
+	for _, s := range steps {
+		t := turnRef{s.CustomerID, s.Turn}
+		if next[t]++; s.Step != next[t] {
+			j.step(s, "turn %d has step %d where step %d belongs", s.Turn, s.Step, next[t])
+			next[t] = s.Step
+		}
+		if j.turns[t] == nil {
+			j.step(s, "step %d of turn %d, which does not exist", s.Step, s.Turn)
+		}
+		recorded[stepRef{t, s.Step}] = s
+	}
+	counted, seen := map[stepRef]int{}, map[stepRef]int{}
+	for _, c := range j.Dump.ModelCalls {
+		counted[stepRef{turnRef{c.CustomerID, c.Turn}, c.Step}]++
+	}
+	for _, c := range j.Calls {
+		k := stepRef{turnRef{c.CustomerID, c.Turn}, c.Step}
+		seen[k]++
+		s, done := recorded[k]
+		switch {
+		case !done || !c.At.After(s.At):
+		case j.asleep(c, s):
+			j.count("calls_of_stale_owners")
+		default:
+			j.step(s, "step %d of turn %d was called by %s %v after it had been recorded", c.Step, c.Turn, cmp.Or(j.names[c.By], c.By), c.At.Sub(s.At)).during(s.At, c.At)
+		}
+	}
+	for k, n := range seen {
+		counted[k] = max(counted[k], n)
+	}
+	for k, n := range counted {
+		if t := j.turns[k.turnRef]; t != nil && n > j.calls(t) {
+			j.step(Step{CustomerID: k.customer, Turn: k.turn, Step: k.step}, "step %d of turn %d was called %d times with %d losses and %d faults", k.step, k.turn, n, t.Losses, t.Faults).
+				during(t.ClaimedAt, t.EndedAt)
+		}
+	}
+}
+
+// step is a violation of I11 at a step.
+func (j *court) step(s Step, format string, args ...any) *finding {
+	return j.violated("I11", s.CustomerID, 0, format, args...).row("turn_steps", "customer_id", s.CustomerID, "turn", s.Turn, "step", s.Step).during(s.At, s.At)
+}
+
+// calls is how many calls one step of a turn may cost: three for each activation
+// that ran it and each fault. A drain gives the attempt back, so that owners are
+// counted by the log as well as by losses. While the model is away the turn is put
+// off and tried again (LL-13): then nothing bounds its calls.
+func (j *court) calls(t *Turn) int {
+	const unbounded = 1 << 30
+	changes := 0
+	for _, o := range j.owners[t.CustomerID] {
+		if o.Epoch > t.Epoch && (t.EndedAt.IsZero() || !o.At.After(t.EndedAt)) {
+			changes++
+		}
+	}
+	away := func(f Fault) bool {
+		return f.Fired && (f.Nemesis == "N31" || f.Kind == "vendor" && strings.HasPrefix(f.Target, "openai")) && f.overlaps(t.ClaimedAt, cmp.Or(t.EndedAt, forever))
+	}
+	if slices.ContainsFunc(j.Faults, away) {
+		j.count("turns_without_a_model")
+		return unbounded
+	}
+	return callsPerRun * (1 + max(t.Losses, changes) + t.Faults)
+}
+
+// asleep tells whether a worker may be excused for calling a step that another has
+// recorded: a fault froze it, or cut it off, between its decision and its call.
+// Whoever recorded the step itself has no excuse.
+func (j *court) asleep(c ModelCall, s Step) bool {
+	name := j.names[c.By]
+	for _, o := range j.owners[s.CustomerID] {
+		if o.Epoch == s.Epoch && o.Owner == c.By {
+			return false
+		}
+	}
+	t := j.turns[turnRef{c.CustomerID, c.Turn}]
+	return t != nil && slices.ContainsFunc(j.Faults, func(f Fault) bool {
+		return (f.freezes() || f.Fired && evicting[f.Kind]) && (f.strikes(name) || !j.aims(f)) && f.overlaps(t.ClaimedAt, c.At) && !f.From.After(c.At) &&
+			(f.To.IsZero() || !f.To.Add(waking).Before(c.At))
+	})
+}
+
+// forever is the end of what has not ended.
+var forever = time.Unix(1<<40, 0)
+
+// waking is how long after a fault what was begun before it may still leave.
+const waking = 10 * time.Second
+
+// evicting are the kinds of fault that take a member's customers while it lives:
+// it learns of it within a heartbeat.
+var evicting = map[string]bool{"suspect": true, "declare": true, "dead": true, "cordon": true, "twin": true, "term": true}
+
+// strikes tells whether the fault names a member.
+func (f Fault) strikes(name string) bool {
+	return name != "" && slices.Contains(targets(f.Target), name)
+}
+
+// aims tells whether a fault names any member: else it strikes all of them.
+func (j *court) aims(f Fault) bool {
+	return slices.ContainsFunc(targets(f.Target), func(t string) bool { return j.called[t] })
+}
+
+// targets are the words of a fault's target: names, among them those of a cut's
+// two sides.
+func targets(target string) []string {
+	return strings.FieldsFunc(target, func(r rune) bool {
+		return !(r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z')
+	})
+}
