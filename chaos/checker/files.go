@@ -2,15 +2,16 @@ package checker
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 )
 
 // Save writes the run as a report that Load reads again: history.jsonl,
@@ -88,35 +89,47 @@ func LoadSent(file string) ([]Send, error) {
 	return sent, loadLines(file, &sent)
 }
 
-func saveLines[T any](file string, rows []T) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	for _, r := range rows {
-		if err := enc.Encode(r); err != nil {
-			return err
-		}
+// saved writes a file through a buffer.
+func saved(file string, write func(w io.Writer) error) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return err
 	}
-	return os.WriteFile(file, b.Bytes(), 0o644)
+	w := bufio.NewWriterSize(f, 1<<18)
+	return errors.Join(write(w), w.Flush(), f.Close())
+}
+
+func saveLines[T any](file string, rows []T) error {
+	return saved(file, func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		for i := range rows {
+			if err := enc.Encode(&rows[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func loadLines[T any](file string, rows *[]T) error {
-	raw, err := os.ReadFile(file)
+	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	in := bufio.NewScanner(bytes.NewReader(raw))
-	in.Buffer(nil, 16<<20)
-	for n := 1; in.Scan(); n++ {
+	defer f.Close()
+	dec := json.NewDecoder(bufio.NewReaderSize(f, 1<<18))
+	for n := 1; ; n++ {
 		var v T
-		if err := json.Unmarshal(in.Bytes(), &v); err != nil {
+		if err := dec.Decode(&v); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
 			return fmt.Errorf("%s line %d: %w", filepath.Base(file), n, err)
 		}
 		*rows = append(*rows, v)
 	}
-	return in.Err()
 }
 
 // saveCSV writes a slice of rows: a header of columns, then cells that are text
@@ -124,30 +137,31 @@ func loadLines[T any](file string, rows *[]T) error {
 func saveCSV(file string, rows any) error {
 	all := reflect.ValueOf(rows).Elem()
 	t := all.Type().Elem()
-	var b bytes.Buffer
-	w := csv.NewWriter(&b)
-	line := make([]string, t.NumField())
-	for i := range line {
-		line[i] = t.Field(i).Tag.Get("json")
-	}
-	_ = w.Write(line)
-	for n := range all.Len() {
+	return saved(file, func(to io.Writer) error {
+		w := csv.NewWriter(to)
+		line := make([]string, t.NumField())
 		for i := range line {
-			cell := all.Index(n).Field(i)
-			if cell.Kind() == reflect.String {
-				line[i] = cell.String()
-				continue
-			}
-			raw, err := json.Marshal(cell.Interface())
-			if err != nil {
-				return err
-			}
-			line[i] = string(raw)
+			line[i] = t.Field(i).Tag.Get("json")
 		}
 		_ = w.Write(line)
-	}
-	w.Flush()
-	return errors.Join(w.Error(), os.WriteFile(file, b.Bytes(), 0o644))
+		for n := range all.Len() {
+			for i := range line {
+				cell := all.Index(n).Field(i)
+				if cell.Kind() == reflect.String {
+					line[i] = cell.String()
+					continue
+				}
+				raw, err := json.Marshal(cell.Interface())
+				if err != nil {
+					return err
+				}
+				line[i] = string(raw)
+			}
+			_ = w.Write(line)
+		}
+		w.Flush()
+		return w.Error()
+	})
 }
 
 func loadCSV(file string, rows any) error {
@@ -156,34 +170,45 @@ func loadCSV(file string, rows any) error {
 		return err
 	}
 	defer f.Close()
-	lines, err := csv.NewReader(f).ReadAll()
-	if err == nil && len(lines) == 0 {
-		err = errors.New("no header")
-	}
+	in := csv.NewReader(bufio.NewReaderSize(f, 1<<18))
+	in.ReuseRecord = true
+	header, err := in.Read()
 	if err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(file), err)
+		return fmt.Errorf("%s: read the header: %w", filepath.Base(file), err)
 	}
 	all := reflect.ValueOf(rows).Elem()
 	t := all.Type().Elem()
-	column := map[string]int{}
+	fields := map[string]int{}
 	for i := range t.NumField() {
-		column[t.Field(i).Tag.Get("json")] = i
+		fields[t.Field(i).Tag.Get("json")] = i
 	}
-	for n, line := range lines[1:] {
+	to := make([]int, len(header)) // the field of each column, -1 for one that we do not know
+	for i, name := range header {
+		to[i] = -1
+		if field, ok := fields[name]; ok {
+			to[i] = field
+		}
+	}
+	for n := 2; ; n++ {
+		line, err := in.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", filepath.Base(file), err)
+		}
 		row := reflect.New(t).Elem()
 		for i, cell := range line {
-			at, known := column[lines[0][i]]
-			if !known {
+			if to[i] < 0 {
 				continue
 			}
-			field := row.Field(at)
+			field := row.Field(to[i])
 			if field.Kind() == reflect.String {
-				field.SetString(cell)
+				field.SetString(strings.Clone(cell))
 			} else if err := json.Unmarshal([]byte(cell), field.Addr().Interface()); err != nil {
-				return fmt.Errorf("%s line %d, %s: %w", filepath.Base(file), n+2, lines[0][i], err)
+				return fmt.Errorf("%s line %d, column %d: %w", filepath.Base(file), n, i+1, err)
 			}
 		}
 		all.Set(reflect.Append(all, row))
 	}
-	return nil
 }

@@ -137,10 +137,14 @@ func newCase(r *Run) *court {
 		}
 	}
 	for _, all := range j.holding {
-		slices.SortFunc(all, func(a, b *Turn) int { return cmp.Or(cmp.Compare(a.CustomerID, b.CustomerID), cmp.Compare(a.Turn, b.Turn)) })
+		slices.SortFunc(all, func(a, b *Turn) int {
+			return cmp.Or(cmp.Compare(a.CustomerID, b.CustomerID), cmp.Compare(a.Turn, b.Turn))
+		})
 	}
 	for _, all := range j.stored {
-		slices.SortFunc(all, func(a, b *Message) int { return cmp.Or(cmp.Compare(a.CustomerID, b.CustomerID), cmp.Compare(a.Seq, b.Seq)) })
+		slices.SortFunc(all, func(a, b *Message) int {
+			return cmp.Or(cmp.Compare(a.CustomerID, b.CustomerID), cmp.Compare(a.Seq, b.Seq))
+		})
 	}
 	for i := range d.Tickets {
 		j.ticketRow[d.Tickets[i].ID] = &d.Tickets[i]

@@ -1,12 +1,16 @@
 package harness
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -94,7 +98,47 @@ func (d *Dev) Gather(ctx context.Context) (*checker.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &checker.Run{Dump: dump, Injected: injected, Sent: sent, Faults: d.Faults()}, nil
+	fences, err := d.Fences()
+	if err != nil {
+		return nil, err
+	}
+	return &checker.Run{Dump: dump, Injected: injected, Sent: sent, Faults: d.Faults(), Fences: fences}, nil
+}
+
+// fenced is the line that a member logs when a commit of it is rejected because
+// another activation owns the customer.
+const fenced = `"msg":"commit fenced"`
+
+// Fences are the commits that the fence rejected, by the members' logs: they hold
+// what processes said that are dead by now, which a counter does not.
+func (d *Dev) Fences() (all []checker.Fence, err error) {
+	files, err := filepath.Glob(filepath.Join(d.cfg.Dir, "log", "*.log"))
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, fmt.Errorf("read what was fenced: %w", err)
+		}
+		in := bufio.NewReader(f)
+		for {
+			line, err := in.ReadBytes('\n')
+			if err != nil { // the last line may be half written
+				break
+			}
+			var said struct {
+				At       time.Time `json:"timestamp"`
+				Customer string    `json:"customer_id"`
+			}
+			if bytes.Contains(line, []byte(fenced)) && json.Unmarshal(line, &said) == nil {
+				all = append(all, checker.Fence{At: said.At, Name: strings.TrimSuffix(filepath.Base(file), ".log"), CustomerID: said.Customer})
+			}
+		}
+		f.Close()
+	}
+	slices.SortStableFunc(all, func(a, b checker.Fence) int { return a.At.Compare(b.At) })
+	return all, nil
 }
 
 // Report saves a run, its verdict and the processes' logs.
