@@ -7,11 +7,12 @@ package chaos
 import "fte/chaos/checker"
 
 // Check judges a report offline: the verdict of the same run again, or of a
-// checker that has learnt more since.
+// checker that has learnt more since. It writes its page anew.
 func Check(dir string) (checker.Verdict, error) {
 	run, err := checker.Load(dir)
 	if err != nil {
 		return checker.Verdict{}, err
 	}
-	return checker.Judge(run), nil
+	v := checker.Judge(run)
+	return v, WriteReport(dir, run, v)
 }

@@ -14,8 +14,8 @@ import (
 	"fte/support"
 )
 
-// report is a delivery status notification that names no mail of ours.
-const report = `--b
+// bounce is a delivery status notification that names no mail of ours.
+const bounce = `--b
 Content-Type: text/plain
 
 Your message could not be delivered.
@@ -48,8 +48,8 @@ func TestWhatIsStoredAndNotAnswered(t *testing.T) {
 		"our own key":          {Header: []string{"X-FTE-Key: x:1"}},
 		"words of a robot":     {Subject: "Automatic reply: your message"},
 		"no-reply":             {From: "no-reply@shop.example"},
-		"daemon":               {From: "mailer-daemon@elsewhere.example", Header: []string{"Content-Type: multipart/report; report-type=delivery-status; boundary=b"}, Body: report},
-		"a bounce of somebody": {Header: []string{"Content-Type: multipart/report; report-type=delivery-status; boundary=b"}, Body: report},
+		"daemon":               {From: "mailer-daemon@elsewhere.example", Header: []string{"Content-Type: multipart/report; report-type=delivery-status; boundary=b"}, Body: bounce},
+		"a bounce of somebody": {Header: []string{"Content-Type: multipart/report; report-type=delivery-status; boundary=b"}, Body: bounce},
 	}
 	customer := 0
 	var ids []string

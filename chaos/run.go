@@ -140,7 +140,7 @@ func (r *run) do(ctx context.Context) (v checker.Verdict, err error) {
 	}
 	v = checker.Judge(judged)
 	if r.cfg.Report != "" {
-		err = r.dev.Report(r.cfg.Report, judged, v)
+		err = errors.Join(r.dev.Report(r.cfg.Report, judged, v), WriteReport(r.cfg.Report, judged, v))
 	}
 	return v, err
 }
