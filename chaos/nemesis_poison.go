@@ -1,3 +1,116 @@
 package chaos
 
-var poisonNemeses []Nemesis
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"fte/chaos/checker"
+	"fte/chaos/workload"
+	"fte/support"
+)
+
+var poisonNemeses = []Nemesis{
+	{ID: "N35", Name: "panic", What: "a message panics its turn, each time, until it is quarantined", Tags: []string{"failpoint"}, Takes: panicFor, Strike: panics},
+	{ID: "N36", Name: "deadline", What: "the model never answers what one message asks", Takes: hangFor, Strike: hangs},
+	{ID: "N37", Name: "hot-key", What: "one customer writes a thousand times as fast as others", Strike: hotKey},
+	{ID: "N38", Name: "megabyte", What: "a megabyte comes over each channel", Strike: megabyte},
+}
+
+// The time until a poison message has its end.
+const (
+	panicFor = 15 * time.Second
+	hangFor  = 40 * time.Second // one run of a turn is given up after 25 s
+)
+
+// taken waits until a message's turn has ended.
+func taken(ctx context.Context, s *Scene, op checker.Op) string {
+	for {
+		ran, err := s.TurnOf(ctx, op.Channel, op.ExternalID)
+		if err == nil && ran.Over() {
+			return fmt.Sprintf("its turn is %s %s after %d faults", ran.State, ran.Outcome, ran.Faults)
+		}
+		if !wait(ctx, 250*time.Millisecond) {
+			return fmt.Sprintf("its turn is not over yet: %+v %v", ran, err)
+		}
+	}
+}
+
+func panics(ctx context.Context, s *Scene) error {
+	f := checker.Fault{Kind: "poison", Target: "panic", From: time.Now()}
+	within, cancel := context.WithTimeout(ctx, max(s.For, panicFor))
+	defer cancel()
+	op := s.Load.Write(within, workload.Message{Customer: outsider(s), Channel: support.WhatsApp, Text: asks + " " + support.Poison, Allow: []string{"quarantined"}})
+	f.Evidence = taken(within, s, op)
+	ran, err := s.TurnOf(context.WithoutCancel(ctx), op.Channel, op.ExternalID)
+	f.To, f.Fired = time.Now(), err == nil && ran.Faults > 0
+	s.Note(f)
+	return nil
+}
+
+func hangs(ctx context.Context, s *Scene) error {
+	f := checker.Fault{Kind: "poison", Target: "deadline", From: time.Now()}
+	within, cancel := context.WithTimeout(ctx, max(s.For, hangFor))
+	defer cancel()
+	marker := fmt.Sprintf("hang%dx", s.Dice.Uint64())
+	err := s.Script(within, map[string]any{"match": marker, "delay": "1h"})
+	if err == nil {
+		op := s.Load.Write(within, workload.Message{Customer: outsider(s), Channel: support.WhatsApp, Text: asks + " " + marker})
+		f.Evidence = taken(within, s, op)
+		var hung int
+		hung, err = s.Played(context.WithoutCancel(ctx), marker)
+		f.Fired, f.Evidence = hung > 0, fmt.Sprintf("%d requests to the model hung; %s", hung, f.Evidence)
+	}
+	if err != nil {
+		f.Evidence = fmt.Sprintf("%s; %v", f.Evidence, err)
+	}
+	f.To = time.Now()
+	s.Note(f)
+	return nil
+}
+
+// hotKey has one customer write as fast as the edge takes it.
+func hotKey(ctx context.Context, s *Scene) error {
+	f := checker.Fault{Kind: "poison", Target: "hot key", From: time.Now()}
+	within, cancel := context.WithTimeout(ctx, min(s.For, longestOutage))
+	defer cancel()
+	before, who, wrote := len(s.Load.History()), outsider(s), 0
+	for ; within.Err() == nil && wrote < 500; wrote++ {
+		if s.Load.Send(within, who, asks).Outcome != checker.OK {
+			break
+		}
+	}
+	f.To = time.Now()
+	others, names := 0, map[string]bool{}
+	for _, op := range s.Load.History()[before:] {
+		if op.Customer != fmt.Sprint(who) && op.Outcome == checker.OK && !op.Redelivery {
+			others, names[op.Customer] = others+1, true
+		}
+	}
+	f.Fired = wrote >= 20
+	f.Evidence = fmt.Sprintf("%d messages of one customer in %v; %d of %d others were accepted meanwhile", wrote, f.To.Sub(f.From).Round(time.Millisecond), others, len(names))
+	s.Note(f)
+	return nil
+}
+
+// megabyte sends a megabyte over each channel: the form and WhatsApp's webhook
+// refuse it, a mail is stored by what can be kept of it.
+func megabyte(ctx context.Context, s *Scene) error {
+	f := checker.Fault{Kind: "poison", Target: "megabyte", From: time.Now()}
+	long := asks + strings.Repeat(" Please.", 1_000_000/8)
+	var said []string
+	tried := 0
+	for _, ch := range support.Channels {
+		within, cancel := context.WithTimeout(ctx, 5*time.Second) // a customer that insists gives up
+		op := s.Load.Write(within, workload.Message{Customer: outsider(s), Channel: ch, Text: long})
+		cancel()
+		said = append(said, fmt.Sprintf("%s %d", ch, op.Status))
+		if op.Status != 0 {
+			tried++
+		}
+	}
+	f.To, f.Fired, f.Evidence = time.Now(), tried == len(support.Channels), fmt.Sprintf("answered: %s", strings.Join(said, ", "))
+	s.Note(f)
+	return nil
+}

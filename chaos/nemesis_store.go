@@ -55,7 +55,7 @@ func terminate(ctx context.Context, s *Scene) error {
 }
 
 // outsider is a customer of the load who writes for a strike alone.
-func outsider(s *Scene) int { return 9000 + s.Dice.IntN(1000) }
+func outsider(s *Scene) int { return 1000 + s.Dice.IntN(8900) }
 
 // asks is what outsiders write.
 const asks = "How do I export my boards?"

@@ -104,6 +104,82 @@ func (d *Dev) Gmail(ctx context.Context, what string, in any) error {
 	return d.control(ctx, http.MethodPost, "/_ctl/gmail/"+what, in, nil)
 }
 
+// Gaps is how often the simulated Gmail was asked for a place in its history that
+// it no longer has.
+func (d *Dev) Gaps(ctx context.Context) (n int, err error) {
+	var said struct{ Gaps int }
+	err = d.control(ctx, http.MethodGet, "/_ctl/gmail/history", nil, &said)
+	return said.Gaps, err
+}
+
+// Struck is how often a fault has struck; 0 of one that is not there.
+func (d *Dev) Struck(ctx context.Context, id string) int {
+	var f VendorFault
+	_ = d.control(ctx, http.MethodGet, "/_ctl/faults/"+id, nil, &f) // a simulator that is away struck nobody
+	return f.Fired
+}
+
+// Turn sets knobs of a simulated vendor, at its control endpoint what, and returns
+// the way back to what they were.
+func (d *Dev) Turn(ctx context.Context, what string, knobs map[string]any) (back func() error, err error) {
+	all := map[string]any{}
+	if err := d.control(ctx, http.MethodPost, "/_ctl/"+what, struct{}{}, &all); err != nil {
+		return nil, err
+	}
+	was := map[string]any{}
+	for name := range knobs {
+		was[name] = all[name]
+	}
+	if err := d.control(ctx, http.MethodPost, "/_ctl/"+what, knobs, nil); err != nil {
+		return nil, err
+	}
+	return func() error {
+		ctx, cancel := healing(ctx)
+		defer cancel()
+		for {
+			err := d.control(ctx, http.MethodPost, "/_ctl/"+what, was, nil)
+			if err == nil || !pause(ctx, 200*time.Millisecond) {
+				return err
+			}
+		}
+	}, nil
+}
+
+// Redeliver has the vendors deliver a message once more: WhatsApp's webhook, or
+// Gmail's notification of a mail.
+func (d *Dev) Redeliver(ctx context.Context, in checker.Injection) error {
+	if in.Channel == "email" {
+		_, id, _ := strings.Cut(in.ExternalID, "/")
+		return d.control(ctx, http.MethodPost, "/_ctl/gmail/inbound?repeat="+url.QueryEscape(id), nil, nil)
+	}
+	form := url.Values{"MessageSid": {in.ExternalID}, "From": {in.From}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.first.Sim+"/_ctl/whatsapp/inbound", strings.NewReader(form.Encode()))
+	if err != nil {
+		return fmt.Errorf("deliver %s again: %w", in.ExternalID, err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	res, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
+	if err != nil {
+		return fmt.Errorf("deliver %s again: %w", in.ExternalID, err)
+	}
+	return res.Body.Close()
+}
+
+// Played is how many requests the scripts of that match have met.
+func (d *Dev) Played(ctx context.Context, match string) (n int, err error) {
+	var list []struct {
+		Match string
+		Used  int
+	}
+	err = d.control(ctx, http.MethodGet, "/_ctl/model/script", nil, &list)
+	for _, s := range list {
+		if s.Match == match {
+			n += s.Used
+		}
+	}
+	return n, err
+}
+
 // Mail is a mail in the simulated mailbox.
 type Mail struct {
 	ID        string `json:"id"`

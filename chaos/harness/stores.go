@@ -244,3 +244,33 @@ func (d *Dev) CustomerOf(ctx context.Context, channel, externalID string) (custo
 	}
 	return customer, nil
 }
+
+// Ran is the latest turn that took a message.
+type Ran struct {
+	State   string // empty while there is none
+	Outcome string
+	Faults  int
+}
+
+// Over says whether the turn has ended.
+func (r Ran) Over() bool {
+	return r.State == "done" || r.State == "quarantined" || r.State == "abandoned"
+}
+
+// TurnOf reads the latest turn that took a message.
+func (d *Dev) TurnOf(ctx context.Context, channel, externalID string) (r Ran, err error) {
+	conn, err := d.store(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	err = conn.QueryRow(ctx, `
+		SELECT t.state, coalesce(t.outcome, ''), t.faults FROM messages m
+		JOIN turns t ON t.customer_id = m.customer_id AND m.seq = ANY (t.inputs)
+		WHERE m.channel = $1 AND m.external_id = $2
+		ORDER BY t.turn DESC LIMIT 1`, channel, externalID).Scan(&r.State, &r.Outcome, &r.Faults)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return r, nil
+	}
+	return r, err
+}

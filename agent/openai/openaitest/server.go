@@ -79,11 +79,15 @@ func (s *Server) Handler() http.Handler {
 	return mux
 }
 
-// Control serves /_ctl/model/…: POST and DELETE script, GET requests (?after=N: the
+// Control serves /_ctl/model/…: POST and DELETE script, GET script (each one's match
+// and how many requests it met), GET requests (?after=N: the
 // later ones), DELETE requests?through=N: forgets those up to N, in a long run.
 func (s *Server) Control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /_ctl/model/script", s.addScript)
+	mux.HandleFunc("GET /_ctl/model/script", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, http.StatusOK, s.played())
+	})
 	mux.HandleFunc("DELETE /_ctl/model/script", func(w http.ResponseWriter, _ *http.Request) {
 		s.mu.Lock()
 		s.scripts = nil
@@ -224,6 +228,23 @@ func (s *Server) scripted(message string) *script {
 		}
 	}
 	return nil
+}
+
+// Played is a script and how many requests it met.
+type Played struct {
+	Match string `json:"match"`
+	Used  int    `json:"used"`
+}
+
+// played are all scripts, the later ones first.
+func (s *Server) played() []Played {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := []Played{}
+	for _, sc := range s.scripts {
+		list = append(list, Played{sc.Match, sc.used})
+	}
+	return list
 }
 
 // Error answers as the vendor does when something is wrong. retryAfter may be

@@ -35,6 +35,11 @@ func (s *Server) control(mux *http.ServeMux) {
 			answer(w, in)
 		}
 	})
+	mux.HandleFunc("GET /_ctl/gmail/history", func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		answer(w, map[string]int{"gaps": s.gaps})
+	})
 	mux.HandleFunc("POST /_ctl/gmail/keys", func(w http.ResponseWriter, r *http.Request) {
 		var in struct {
 			Rotate bool `json:"rotate"`

@@ -107,6 +107,7 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if since < s.box.Oldest || since > s.box.History {
+		s.gaps++
 		fail(w, notFound)
 		return
 	}

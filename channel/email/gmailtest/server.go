@@ -94,6 +94,7 @@ type Server struct {
 	journal *simctl.Journal
 	dice    *rand.Rand
 	box     box
+	gaps    int // how often a place in the history was asked for that is too old
 }
 
 // New returns a server that goes on where an earlier one with the same Dir ended.

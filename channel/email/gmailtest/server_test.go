@@ -275,6 +275,12 @@ func TestHistory(t *testing.T) {
 	require.NoError(t, err)
 	_, err = v.users.History.List("me").StartHistoryId(now.HistoryId).Do()
 	require.NoError(t, err)
+	res, err := http.Get(v.url + "/_ctl/gmail/history")
+	require.NoError(t, err)
+	defer res.Body.Close()
+	said, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"gaps":2}`, string(said), "the two that were too old")
 }
 
 func TestSearch(t *testing.T) {
