@@ -121,8 +121,12 @@ func (l locust) run(ctx context.Context, scratch string, ready harness.Ready, o 
 	cmd.WaitDelay = 5 * time.Second
 	runtime.LockOSThread() // Pdeathsig is sent when the thread that forked ends
 	defer runtime.UnlockOSThread()
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("run Locust: %w; it said more in %s", errors.Join(err, ctx.Err()), said)
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		return fmt.Errorf("run Locust: %w", ctx.Err())
+	}
+	if err != nil {
+		return fmt.Errorf("run Locust: %w; it said more in %s", err, said)
 	}
 	return nil
 }

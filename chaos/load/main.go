@@ -122,14 +122,15 @@ func conclude(ctx context.Context, dev *harness.Dev, about checker.About, letter
 	for _, l := range letters {
 		left.History = append(left.History, l.Op)
 	}
-	if left.Tickets, err = tickets(ctx, dev.First().HTTP, letters); err != nil {
-		return false, err
-	}
+	shown, unread := tickets(ctx, dev.First().HTTP, letters)
+	left.Tickets = shown
 	verdict := checker.Judge(left)
 	s := summarise(letters, left.Dump)
 	s.Users, s.Duration, s.Verdict = o.users, o.duration.String(), string(verdict.Result)
-	if drained != nil {
-		s.Broken = append(s.Broken, drained.Error())
+	for _, err := range []error{drained, unread} {
+		if err != nil {
+			s.Broken = append(s.Broken, err.Error())
+		}
 	}
 	if verdict.Result != checker.Valid {
 		s.Broken = append(s.Broken, fmt.Sprintf("the judge says %s: %d violations, %v", verdict.Result, len(verdict.Violations), verdict.Why))
