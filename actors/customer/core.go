@@ -307,6 +307,9 @@ func (c *core) refused(ctx context.Context, act Act, mute bool, err error) (any,
 // fence that is stored by now, and tries again from memory.
 func (c *core) retryBlind(ctx context.Context, act Act, mute bool) (any, []Effect, error) {
 	snap, err := c.cfg.Store.Load(ctx, c.id)
+	for ; errors.Is(err, support.ErrUnavailable) && ctx.Err() == nil; snap, err = c.cfg.Store.Load(ctx, c.id) {
+		time.Sleep(c.cfg.pause / 10)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
