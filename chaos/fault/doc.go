@@ -1,4 +1,4 @@
 // Package fault breaks things between processes: a SOCKS5 proxy through which
-// every process under test makes its connections, and which cuts, refuses or
-// silently drops what a rule names.
+// every process under test makes its connections, and which cuts, freezes, drops,
+// slows or loses what a rule names, from a moment on that the rule names too.
 package fault

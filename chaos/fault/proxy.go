@@ -3,33 +3,16 @@ package fault
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
-
-// Rule says which connections are broken. The zero value fits every one.
-type Rule struct {
-	From      string   // the member that dials, by the name it gives the proxy; empty: anybody
-	To        []string // destinations, host:port; empty: everywhere
-	Blackhole bool     // packets vanish and nothing is told; otherwise connections are reset and new ones refused
-}
-
-func (r Rule) fits(from, to string) bool {
-	return (r.From == "" || r.From == from) && (len(r.To) == 0 || slices.Contains(r.To, to))
-}
-
-// Struck counts what the rules of a proxy did: the evidence that a fault fired.
-type Struck struct {
-	Reset, Refused, Frozen int
-}
 
 // Proxy is a SOCKS5 proxy on a free port of 127.0.0.1. It is safe for concurrent use.
 type Proxy struct {
@@ -37,12 +20,12 @@ type Proxy struct {
 	stop     context.CancelFunc
 	ctx      context.Context
 	running  sync.WaitGroup
+	quiet    atomic.Bool // no rule is on: nothing need be asked
 
-	mu      sync.Mutex // guards all below
-	rules   []Rule
+	mu      sync.Mutex // guards all below, and what rules hold
+	rules   []*rule
 	changed chan struct{} // closed and replaced whenever rules change
 	links   map[*link]bool
-	struck  Struck
 }
 
 // link is one proxied connection.
@@ -58,6 +41,7 @@ func NewProxy() (*Proxy, error) {
 		return nil, fmt.Errorf("start proxy: %w", err)
 	}
 	p := &Proxy{listener: l, changed: make(chan struct{}), links: map[*link]bool{}}
+	p.quiet.Store(true)
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.running.Go(p.accept)
 	return p, nil
@@ -79,64 +63,156 @@ func (p *Proxy) Close() error {
 	return err
 }
 
-// Set replaces the rules. Connections that a rule resets are reset before it returns.
-func (p *Proxy) Set(rules ...Rule) {
+// Fault is rules that are on.
+type Fault struct {
+	proxy *Proxy
+	set   *set
+}
+
+// Add puts rules on, beside those that are on already. Connections that one of
+// them cuts are reset before it returns.
+func (p *Proxy) Add(rules ...Rule) *Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.rules = rules
+	f := &Fault{p, &set{holes: map[*link]bool{}}}
+	for _, r := range rules {
+		on := f.set.rule(r)
+		p.rules = append(p.rules, on)
+		if on.Harm != Cut || len(on.After) > 0 {
+			continue
+		}
+		for l := range p.links {
+			if on.fits(l) {
+				f.set.struck.Reset++
+				p.end(l)
+			}
+		}
+	}
+	p.change()
+	return f
+}
+
+// Struck is what the rules did up to now.
+func (f *Fault) Struck() Struck {
+	f.proxy.mu.Lock()
+	defer f.proxy.mu.Unlock()
+	return f.set.struck
+}
+
+// Heal takes these rules off and returns what they did. What was frozen goes on;
+// a connection that lost something is reset: nothing goes on behind a hole.
+func (f *Fault) Heal() Struck {
+	p := f.proxy
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = slices.DeleteFunc(p.rules, func(r *rule) bool { return r.set == f.set })
+	for l := range f.set.holes {
+		p.end(l)
+	}
+	clear(f.set.holes)
+	p.change()
+	return f.set.struck
+}
+
+// change has whoever waits look at the rules again. The caller holds mu.
+func (p *Proxy) change() {
+	p.quiet.Store(len(p.rules) == 0)
 	close(p.changed)
 	p.changed = make(chan struct{})
-	for l := range p.links {
-		switch r := p.rule(l.from, l.to); {
-		case r == nil:
-		case r.Blackhole:
-			p.struck.Frozen++
-		default:
-			p.struck.Reset++
-			l.close()
-		}
+}
+
+// end resets a connection and forgets it. The caller holds mu.
+func (p *Proxy) end(l *link) {
+	l.close()
+	p.forget(l)
+}
+
+// forget lets go of a connection that has ended. The caller holds mu.
+func (p *Proxy) forget(l *link) {
+	delete(p.links, l)
+	for _, r := range p.rules {
+		delete(r.met, l)
+		delete(r.set.holes, l)
 	}
 }
 
-// Heal removes every rule: what was frozen goes on.
-func (p *Proxy) Heal() { p.Set() }
-
-// Struck returns what the rules did since the proxy started.
-func (p *Proxy) Struck() Struck {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.struck
-}
-
-// rule is the first rule that fits, or nil. The caller holds mu.
-func (p *Proxy) rule(from, to string) *Rule {
-	for i := range p.rules {
-		if p.rules[i].fits(from, to) {
-			return &p.rules[i]
-		}
+// pass says what becomes of what goes one way now: it is late where it is
+// delayed, and waits where it is frozen.
+func (p *Proxy) pass(l *link, way Way) fate {
+	if !p.quiet.Load() {
+		p.delay(l, way)
 	}
-	return nil
-}
-
-// pass waits while the way is frozen. It is false when the way is refused or the
-// proxy closes.
-func (p *Proxy) pass(l *link) bool {
-	for {
-		p.mu.Lock()
-		r, changed := p.rule(l.from, l.to), p.changed
-		p.mu.Unlock()
-		if r == nil {
-			return p.ctx.Err() == nil
+	for waited := false; ; waited = true {
+		if p.ctx.Err() != nil {
+			return cut
 		}
-		if !r.Blackhole {
-			return false
+		if p.quiet.Load() {
+			return ahead
+		}
+		worst, changed := p.judge(l, way, waited)
+		if worst != frozen {
+			return worst
 		}
 		select {
 		case <-changed:
 		case <-p.ctx.Done():
-			return false
 		}
 	}
+}
+
+// judge finds the worst fate, which counts unless it has been counted, and what
+// is closed when it may be another.
+func (p *Proxy) judge(l *link, way Way, counted bool) (worst fate, changed chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var by *rule
+	for _, r := range p.rules {
+		if r.hits(l, way) && r.fate(way) > worst {
+			worst, by = r.fate(way), r
+		}
+	}
+	if by != nil && !(counted && worst == frozen) {
+		by.count(worst, l, way)
+	}
+	return worst, p.changed
+}
+
+// delay waits for as long as the rules hold up what goes one way now, or until
+// they change.
+func (p *Proxy) delay(l *link, way Way) {
+	p.mu.Lock()
+	var d time.Duration
+	for _, r := range p.rules {
+		if r.hits(l, way) {
+			d += r.delay()
+		}
+	}
+	changed := p.changed
+	p.mu.Unlock()
+	if d == 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-changed:
+	case <-p.ctx.Done():
+	}
+}
+
+// meet tells the rules of a request that is about to be passed on, and returns
+// what is to be called when it has been.
+func (p *Proxy) meet(l *link, said request) (hooks []func(from, to string)) {
+	if p.quiet.Load() {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.rules {
+		if r.meets(l, said) && r.OnMatch != nil {
+			hooks = append(hooks, r.OnMatch)
+		}
+	}
+	return hooks
 }
 
 func (p *Proxy) accept() {
@@ -149,17 +225,10 @@ func (p *Proxy) accept() {
 	}
 }
 
-// Replies of SOCKS5, RFC 1928 section 6.
-const (
-	granted     = 0
-	failed      = 1
-	unreachable = 4
-	refused     = 5
-)
-
 // serve is one connection from its greeting to its end.
 func (p *Proxy) serve(a net.Conn) {
 	defer a.Close()
+	defer context.AfterFunc(p.ctx, func() { _ = a.SetDeadline(time.Now()) })() // a greeting does not hold up Close
 	_ = a.SetDeadline(time.Now().Add(10 * time.Second))
 	in := bufio.NewReader(a)
 	from, to, err := greet(a, in)
@@ -168,12 +237,15 @@ func (p *Proxy) serve(a net.Conn) {
 	}
 	_ = a.SetDeadline(time.Time{})
 	l := &link{from: from, to: to, a: a}
-	if !p.admit(l) {
-		_ = reply(a, refused)
-		return
-	}
-	defer p.forget(l)
-	if !p.pass(l) {
+	p.mu.Lock()
+	p.links[l] = true
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.forget(l)
+	}()
+	if p.pass(l, opening) != ahead {
 		_ = reply(a, refused)
 		return
 	}
@@ -189,59 +261,56 @@ func (p *Proxy) serve(a net.Conn) {
 	defer b.Close()
 	p.mu.Lock()
 	l.b = b
+	gone := !p.links[l] // cut meanwhile
 	p.mu.Unlock()
-	if !p.pass(l) || reply(a, granted) != nil {
+	if gone || p.ctx.Err() != nil || reply(a, granted) != nil {
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { p.copy(l, b, in); halfClose(b) })
-	both.Go(func() { p.copy(l, a, b); halfClose(a) })
+	both.Go(func() { p.copy(l, b, in, Up) })
+	both.Go(func() { p.copy(l, a, b, Down) })
 	both.Wait()
 }
 
-// admit notes a new connection, or counts it as refused or frozen.
-func (p *Proxy) admit(l *link) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := p.rule(l.from, l.to)
-	if r != nil && !r.Blackhole {
-		p.struck.Refused++
-		return false
-	}
-	if r != nil {
-		p.struck.Frozen++
-	}
-	p.links[l] = true
-	return true
-}
-
-func (p *Proxy) forget(l *link) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.links, l)
-}
-
-// copy moves bytes until either side ends or a rule resets the connection.
-func (p *Proxy) copy(l *link, to net.Conn, from io.Reader) {
+// copy moves bytes one way until either side or a rule ends the connection.
+func (p *Proxy) copy(l *link, to net.Conn, from io.Reader, way Way) {
 	buf := make([]byte, 32<<10)
+	var sql postgres
 	for {
 		n, err := from.Read(buf)
-		if n > 0 {
-			if !p.pass(l) {
-				l.close()
+		if n == 0 && errors.Is(err, net.ErrClosed) {
+			return
+		}
+		switch p.pass(l, way) { // an end is a packet too
+		case cut:
+			l.close()
+			return
+		case dropped:
+			if err != nil {
 				return
+			}
+			continue
+		}
+		if n > 0 {
+			var hooks []func(from, to string)
+			if way == Up {
+				asked := sql.feed(buf[:n])
+				hooks = p.meet(l, request{asked, sql.started, buf[:n]})
 			}
 			if _, err := to.Write(buf[:n]); err != nil {
 				l.close()
 				return
 			}
-		}
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				l.close()
-			} else if !p.pass(l) { // an end is a packet too
-				l.close()
+			for _, hook := range hooks {
+				hook(l.from, l.to)
 			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			_ = to.(*net.TCPConn).CloseWrite()
+			return
+		case err != nil:
+			l.close()
 			return
 		}
 	}
@@ -255,98 +324,4 @@ func (l *link) close() {
 			_ = t.Close()
 		}
 	}
-}
-
-func halfClose(c net.Conn) {
-	if t, ok := c.(*net.TCPConn); ok {
-		_ = t.CloseWrite()
-	}
-}
-
-// greet reads the handshake of RFC 1928 and 1929: who dials, and where to.
-func greet(w io.Writer, in *bufio.Reader) (from, to string, err error) {
-	head := make([]byte, 2)
-	if _, err := io.ReadFull(in, head); err != nil || head[0] != 5 {
-		return "", "", errors.Join(errors.New("not SOCKS5"), err)
-	}
-	methods := make([]byte, head[1])
-	if _, err := io.ReadFull(in, methods); err != nil {
-		return "", "", err
-	}
-	method := byte(0)
-	if slices.Contains(methods, 2) {
-		method = 2
-	}
-	if _, err := w.Write([]byte{5, method}); err != nil {
-		return "", "", err
-	}
-	if method == 2 {
-		if from, err = credentials(w, in); err != nil {
-			return "", "", err
-		}
-	}
-	to, err = destination(in)
-	return from, to, err
-}
-
-// credentials reads the user's name; whatever the password, it is welcome.
-func credentials(w io.Writer, in *bufio.Reader) (string, error) {
-	if _, err := in.ReadByte(); err != nil {
-		return "", err
-	}
-	user, err := counted(in)
-	if err != nil {
-		return "", err
-	}
-	if _, err := counted(in); err != nil {
-		return "", err
-	}
-	_, err = w.Write([]byte{1, 0})
-	return string(user), err
-}
-
-// destination reads a CONNECT request.
-func destination(in *bufio.Reader) (string, error) {
-	head := make([]byte, 4)
-	if _, err := io.ReadFull(in, head); err != nil || head[1] != 1 {
-		return "", errors.Join(errors.New("not CONNECT"), err)
-	}
-	var host string
-	switch head[3] {
-	case 1, 4:
-		ip := make([]byte, map[byte]int{1: 4, 4: 16}[head[3]])
-		if _, err := io.ReadFull(in, ip); err != nil {
-			return "", err
-		}
-		host = net.IP(ip).String()
-	case 3:
-		name, err := counted(in)
-		if err != nil {
-			return "", err
-		}
-		host = string(name)
-	default:
-		return "", errors.New("unknown kind of address")
-	}
-	var port uint16
-	if err := binary.Read(in, binary.BigEndian, &port); err != nil {
-		return "", err
-	}
-	return net.JoinHostPort(host, strconv.Itoa(int(port))), nil
-}
-
-// counted reads a byte of length and as many bytes.
-func counted(in *bufio.Reader) ([]byte, error) {
-	n, err := in.ReadByte()
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, n)
-	_, err = io.ReadFull(in, b)
-	return b, err
-}
-
-func reply(w io.Writer, code byte) error {
-	_, err := w.Write([]byte{5, code, 0, 1, 0, 0, 0, 0, 0, 0})
-	return err
 }

@@ -78,7 +78,7 @@ func TestProxy(t *testing.T) {
 
 	// One edge of one member is cut: its connection is reset, a new one refused,
 	// and nobody else notices.
-	p.Set(Rule{From: "worker-1", To: []string{one}})
+	edge := p.Add(Rule{From: "worker-1", To: []string{one}})
 	_, err = say(a, "anybody?", 5*time.Second)
 	require.Error(t, err)
 	_, err = dial(t, p, "worker-1", one)
@@ -88,20 +88,23 @@ func TestProxy(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "still "+name, got)
 	}
-	require.Equal(t, Struck{Reset: 1, Refused: 1}, p.Struck())
 
-	// What is frozen hears nothing and goes on after the heal.
-	p.Set(Rule{To: []string{two}, Blackhole: true})
+	// Another fault comes and goes by itself. What is frozen hears nothing and goes
+	// on after the heal.
+	hole := p.Add(Rule{To: []string{two}, Harm: Freeze})
 	_, err = say(c, "slow", 200*time.Millisecond)
 	var timeout net.Error
 	require.ErrorAs(t, err, &timeout)
 	require.True(t, timeout.Timeout())
-	p.Heal()
+	require.Equal(t, Struck{Frozen: 1}, hole.Heal())
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 	got, err := bufio.NewReader(c).ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, "slow\n", got, "what was sent into the hole arrives once it is gone")
-	require.Equal(t, 1, p.Struck().Frozen)
+	_, err = dial(t, p, "worker-1", one)
+	require.ErrorContains(t, err, "connection refused")
+	require.Equal(t, Struck{Reset: 1, Refused: 2}, edge.Heal())
+	require.Equal(t, Struck{Reset: 1, Refused: 2}, edge.Heal(), "twice is once")
 
 	a, err = dial(t, p, "worker-1", one)
 	require.NoError(t, err)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/net/proxy"
 
 	"fte/chaos/checker"
 )
@@ -118,36 +117,6 @@ func TestAStartThatFailsSaysWhy(t *testing.T) {
 	_, err := Start(t.Context(), Config{Binary: os.Args[0], Dir: t.TempDir(), Env: []string{"FTE_FAKE=silent"}})
 	require.ErrorContains(t, err, "no ready line")
 	require.ErrorContains(t, err, "port 80 is taken")
-}
-
-func TestCutsNameTheirDestinations(t *testing.T) {
-	d := start(t, "good", Config{Proxy: true})
-	to, err := d.addresses(Cut{To: ToPostgres})
-	require.NoError(t, err)
-	require.Equal(t, []string{"127.0.0.1:5999"}, to)
-	to, err = d.addresses(Cut{From: "worker-1", To: ToPeers})
-	require.NoError(t, err)
-	require.Equal(t, []string{"127.0.0.1:6001"}, to)
-	_, err = d.addresses(Cut{To: "worker-7"})
-	require.ErrorContains(t, err, "worker-7")
-
-	heal, err := d.Cut(Cut{From: "worker-1", To: ToVendors}, Cut{To: ToPostgres})
-	require.NoError(t, err)
-	socks, err := proxy.SOCKS5("tcp", d.Proxy.Addr(), &proxy.Auth{User: "worker-1", Password: "x"}, proxy.Direct)
-	require.NoError(t, err)
-	_, err = socks.Dial("tcp", d.First().Sim[len("http://"):])
-	require.ErrorContains(t, err, "refused")
-	heal()
-	c, err := socks.Dial("tcp", d.First().Sim[len("http://"):])
-	require.NoError(t, err)
-	require.NoError(t, c.Close())
-	require.True(t, d.Faults()[0].Fired)
-	require.Equal(t, "cut", d.Faults()[0].Kind)
-
-	heal, err = d.Cut(Cut{To: ToPostgres})
-	require.NoError(t, err)
-	heal()
-	require.False(t, d.Faults()[1].Fired, "nobody was connected")
 }
 
 func TestRecovery(t *testing.T) {
