@@ -106,7 +106,7 @@ func newCase(run *checker.Run, v checker.Verdict, list []Nemesis) *court {
 var services = []string{"postgres", "kafka", "sim", "supervisor"}
 
 // others is the lane of faults that strike nobody by name.
-const others = "everything"
+const others = "elsewhere"
 
 // nameLanes lists members, then services, then what only samples and faults name.
 func (c *court) nameLanes() {

@@ -30,6 +30,9 @@ func generate(seed uint64, messages int, interval time.Duration, faults int) (*c
 	for _, m := range members {
 		g.join(m, zero.Add(-8*time.Second))
 	}
+	for i := range 80 {
+		g.own(fmt.Sprintf("00000000-0000-7000-8000-%012d", i), id(members[3+i%3], 1), "first", zero.Add(time.Duration(i)*time.Millisecond))
+	}
 	for i := range faults {
 		g.strike(i+1, zero.Add(3*time.Second+time.Duration(i)*(over-6*time.Second)/time.Duration(faults)))
 	}
@@ -123,9 +126,6 @@ func (g *generator) own(customer, owner, reason string, at time.Time) {
 func (g *generator) message(n int, at time.Time) {
 	customer := fmt.Sprintf("00000000-0000-7000-8000-%012d", n%80)
 	channel := channels[n%3]
-	if g.owner[customer] == "" {
-		g.own(customer, id(members[3+n%3], 1), "first", at)
-	}
 	slow := 1.0
 	for _, f := range g.run.Faults {
 		if at.After(f.From.Add(-200*time.Millisecond)) && at.Before(f.From.Add(3*time.Second)) {

@@ -81,6 +81,7 @@ type trend struct {
 	Channel, Kind string
 	Plot          *plot
 	Text          string
+	Lines         []string // Text in parts
 }
 
 func (c *court) latency() []trend {
@@ -91,7 +92,7 @@ func (c *court) latency() []trend {
 			p.shade(family(f), f.From.Sub(c.win.from), c.over(f).Sub(c.win.from))
 		}
 		p.draw(s.points, 220)
-		out = append(out, trend{s.Channel, s.Kind, p, spread(s.points)})
+		out = append(out, trend{Channel: s.Channel, Kind: s.Kind, Plot: p, Text: spread(s.points)})
 	}
 	return out
 }
@@ -132,7 +133,7 @@ func (c *court) around() []around {
 		before := after / 4
 		a := around{Label: c.label(all[0]), What: c.list[id].What, Family: family(all[0]), Strikes: len(all), Before: spell(before), After: spell(after)}
 		for _, s := range c.shots {
-			p := newPlot(300, 84, -before, after, c.slowest)
+			p := newPlot(210, 70, -before, after, c.slowest)
 			p.shade(a.Family, 0, c.median(all))
 			var points, calm []point
 			for _, f := range all {
@@ -150,11 +151,8 @@ func (c *court) around() []around {
 			}
 			p.draw(points, 40)
 			struck := slices.DeleteFunc(points, func(p point) bool { return p.at < 0 })
-			text := "from then on " + spread(struck)
-			if len(calm) > 0 {
-				text = "before " + spread(calm) + "; " + text
-			}
-			a.Plots = append(a.Plots, trend{s.Channel, s.Kind, p, text})
+			words := []string{"before " + spread(calm), "after " + spread(struck)}
+			a.Plots = append(a.Plots, trend{s.Channel, s.Kind, p, strings.Join(words, "; "), words})
 		}
 		out = append(out, a)
 	}
@@ -181,5 +179,5 @@ func spread(points []point) string {
 		took[i] = p.took
 	}
 	slices.Sort(took)
-	return fmt.Sprintf("p50 %s, p99 %s, most %s of %s", spell(percentile(took, 0.5)), spell(percentile(took, 0.99)), spell(took[len(took)-1]), group(int64(len(took))))
+	return fmt.Sprintf("p50 %s, p99 %s, most %s (of %s)", spell(percentile(took, 0.5)), spell(percentile(took, 0.99)), spell(took[len(took)-1]), group(int64(len(took))))
 }

@@ -88,6 +88,9 @@ func describe(name string, v reflect.Value, w window) (node, bool) {
 			return n, true
 		}
 		n.Nodes = fields(v, w)
+		if len(n.Nodes) > 0 && n.Nodes[0].Value == name { // what it is called stands above it
+			n.Nodes = n.Nodes[1:]
+		}
 		return n, len(n.Nodes) > 0
 	case reflect.Map:
 		for _, k := range slices.SortedFunc(maps.Keys(keys(v)), natural) {

@@ -43,7 +43,7 @@ func TestAValidRunAtAGlance(t *testing.T) {
 	require.Contains(t, html, "600 of 600")
 	require.Contains(t, html, "14 of 14")
 	require.NotContains(t, html, `id="evidence"`)
-	for _, name := range append([]string{"postgres", "kafka", "sim", "everything"}, members...) {
+	for _, name := range append([]string{"postgres", "kafka", "sim", "elsewhere"}, members...) {
 		require.Contains(t, html, fmt.Sprintf(`aria-label="%s: `, name), "a lane")
 	}
 	require.NotContains(t, html, `aria-label="supervisor: `, "a lane of nobody")
