@@ -55,7 +55,12 @@ func (j *court) journal() {
 		counted[k] = max(counted[k], n)
 	}
 	for k, n := range counted {
-		if t := j.turns[k.turnRef]; t != nil && n > j.calls(t) {
+		t := j.turns[k.turnRef]
+		switch {
+		case t == nil || n <= j.calls(t):
+		case j.putOff(t):
+			j.count("steps_put_off")
+		default:
 			j.step(Step{CustomerID: k.customer, Turn: k.turn, Step: k.step}, "step %d of turn %d was called %d times with %d losses and %d faults", k.step, k.turn, n, t.Losses, t.Faults).
 				during(t.ClaimedAt, t.EndedAt)
 		}
@@ -69,24 +74,23 @@ func (j *court) step(s Step, format string, args ...any) *finding {
 
 // calls is how many calls one step of a turn may cost: three for each activation
 // that ran it and each fault. A drain gives the attempt back, so that owners are
-// counted by the log as well as by losses. While the model is away the turn is put
-// off and tried again (LL-13): then nothing bounds its calls.
+// counted by the log as well as by losses.
 func (j *court) calls(t *Turn) int {
-	const unbounded = 1 << 30
 	changes := 0
 	for _, o := range j.owners[t.CustomerID] {
 		if o.Epoch > t.Epoch && (t.EndedAt.IsZero() || !o.At.After(t.EndedAt)) {
 			changes++
 		}
 	}
-	away := func(f Fault) bool {
-		return f.Fired && (f.Nemesis == "N31" || f.Kind == "vendor" && strings.HasPrefix(f.Target, "openai")) && f.overlaps(t.ClaimedAt, cmp.Or(t.EndedAt, forever))
-	}
-	if slices.ContainsFunc(j.Faults, away) {
-		j.count("turns_without_a_model")
-		return unbounded
-	}
 	return callsPerRun * (1 + max(t.Losses, changes) + t.Faults)
+}
+
+// putOff tells whether the model was away during a turn: it is then put off and
+// tried again, and nothing bounds its calls (LL-13).
+func (j *court) putOff(t *Turn) bool {
+	return slices.ContainsFunc(j.Faults, func(f Fault) bool {
+		return f.Fired && (f.Nemesis == "N31" || f.Kind == "vendor" && strings.HasPrefix(f.Target, "openai")) && f.overlaps(t.ClaimedAt, cmp.Or(t.EndedAt, forever))
+	})
 }
 
 // asleep tells whether a worker may be excused for calling a step that another has
