@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"regexp"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ func TestTheResultOfAPreparedStatementIsLost(t *testing.T) {
 		return err
 	}
 	require.NoError(t, insert(conn, 1)) // prepares
-	f := p.Add(Rule{To: []string{address(t, url)}, After: []string{"WITH fence AS"}})
+	f := p.Add(Rule{To: []string{address(t, url)}, After: regexp.MustCompile("WITH fence AS")})
 
 	var n int
 	require.NoError(t, conn.QueryRow(ctx, `SELECT count(*) FROM counted WHERE n < $1::int`, 100).Scan(&n), "another statement passes")
@@ -73,7 +74,7 @@ func TestTheResultOfACommitIsLost(t *testing.T) {
 	conn := through(t, p, url)
 	_, err := conn.Exec(ctx, `CREATE TABLE counted (n int)`)
 	require.NoError(t, err)
-	f := p.Add(Rule{After: []string{"commit"}})
+	f := p.Add(Rule{After: regexp.MustCompile("^commit$")})
 	tx, err := conn.Begin(ctx)
 	require.NoError(t, err)
 	_, err = tx.Exec(ctx, `INSERT INTO counted VALUES ($1)`, 7)

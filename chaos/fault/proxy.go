@@ -78,7 +78,7 @@ func (p *Proxy) Add(rules ...Rule) *Fault {
 	for _, r := range rules {
 		on := f.set.rule(r)
 		p.rules = append(p.rules, on)
-		if on.Harm != Cut || len(on.After) > 0 {
+		if on.Harm != Cut || on.After != nil {
 			continue
 		}
 		for l := range p.links {

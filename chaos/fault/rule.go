@@ -1,9 +1,9 @@
 package fault
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -46,16 +46,16 @@ type Rule struct {
 	Harm Harm     // defaults to Cut
 	Way  Way      // of the bytes that Freeze, Drop, Slow and Lose harm
 
-	// After holds the rule back in each connection until one of these texts has
-	// gone up in it: in the SQL of a statement that a client of Postgres had
-	// executed, elsewhere in one segment. The reply is the first that is harmed,
-	// and Cut swallows it before it resets. New connections are let in.
-	After []string
-	// OnMatch is called with who dialled and where to when such a text has just
-	// been passed on. It must not block.
+	// After holds the rule back in each connection until a match has gone up in it:
+	// in the SQL of a statement that a client of Postgres had executed, elsewhere
+	// in one segment. The reply is the first that is harmed, and Cut swallows it
+	// before it resets. New connections are let in.
+	After *regexp.Regexp
+	// OnMatch is called with who dialled and where to when a match has just been
+	// passed on. It must not block.
 	OnMatch func(from, to string)
 
-	// Chance is how probable it is, 0 to 1, that a text counts for After (defaults
+	// Chance is how probable it is, 0 to 1, that a match counts for After (defaults
 	// to 1) or that Lose loses a packet (defaults to 0.05).
 	Chance float64
 	// Min and Max are Slow's delays. They default to 50 and 500 ms.
@@ -71,8 +71,8 @@ type Struck struct {
 	Dropped        int // times that something vanished
 	Delayed        int // times that something came late
 	Lost           int // packets that came a retransmission late
-	Matched        int // times that a text of After went up: no harm yet
-	Swallowed      int // replies that nobody got, cut after a text of After
+	Matched        int // times that a match of After went up: no harm yet
+	Swallowed      int // replies that nobody got, cut after a match of After
 }
 
 // Fired tells whether anything was harmed.
@@ -110,7 +110,7 @@ type rule struct {
 	Rule
 	set  *set
 	dice *rand.Rand
-	met  map[*link]bool // where a text of After has gone up
+	met  map[*link]bool // where a match of After has gone up
 }
 
 // set are rules that were added, and are healed, together.
@@ -123,7 +123,7 @@ func (s *set) rule(r Rule) *rule {
 	if r.Harm == "" {
 		r.Harm = Cut
 	}
-	if r.Chance == 0 && len(r.After) > 0 {
+	if r.Chance == 0 && r.After != nil {
 		r.Chance = 1
 	} else if r.Chance == 0 {
 		r.Chance = 0.05
@@ -143,7 +143,7 @@ func (r *rule) hits(l *link, way Way) bool {
 	switch {
 	case !r.fits(l):
 		return false
-	case len(r.After) > 0 && (!r.met[l] || r.Harm == Cut && way != Down):
+	case r.After != nil && (!r.met[l] || r.Harm == Cut && way != Down):
 		return false
 	}
 	return r.Way == Both || way == opening || r.Way == way
@@ -151,7 +151,7 @@ func (r *rule) hits(l *link, way Way) bool {
 
 // meets tells whether a request is one that the rule waits for, and notes it.
 func (r *rule) meets(l *link, said request) bool {
-	if len(r.After) == 0 || !r.fits(l) || !slices.ContainsFunc(r.After, said.contains) || r.dice.Float64() >= r.Chance {
+	if r.After == nil || !r.fits(l) || !said.has(r.After) || r.dice.Float64() >= r.Chance {
 		return false
 	}
 	r.met[l] = true
@@ -212,7 +212,7 @@ func (r *rule) count(f fate, l *link, way Way) {
 		r.set.holes[l] = true
 	case f == cut && way == opening:
 		r.set.struck.Refused++
-	case f == cut && len(r.After) > 0:
+	case f == cut && r.After != nil:
 		r.set.struck.Swallowed++
 	}
 }
@@ -224,9 +224,9 @@ type request struct {
 	raw      []byte
 }
 
-func (r request) contains(text string) bool {
+func (r request) has(match *regexp.Regexp) bool {
 	if r.postgres {
-		return slices.ContainsFunc(r.sql, func(sql string) bool { return strings.Contains(sql, text) })
+		return slices.ContainsFunc(r.sql, match.MatchString)
 	}
-	return bytes.Contains(r.raw, []byte(text))
+	return match.Match(r.raw)
 }

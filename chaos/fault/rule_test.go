@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -233,7 +234,7 @@ func TestTheReplyIsLost(t *testing.T) {
 	c, err := dial(t, p, "worker-1", far.addr)
 	require.NoError(t, err)
 	var met atomic.Int32
-	f := p.Add(Rule{From: "worker-1", After: []string{"COMMIT"}, OnMatch: func(from, to string) {
+	f := p.Add(Rule{From: "worker-1", After: regexp.MustCompile("COMMIT"), OnMatch: func(from, to string) {
 		if from == "worker-1" && to == far.addr {
 			met.Add(1)
 		}
@@ -265,7 +266,7 @@ func TestTheReplyIsHeldBack(t *testing.T) {
 	c, err := dial(t, p, "worker-1", far.addr)
 	require.NoError(t, err)
 	met := make(chan string, 1)
-	f := p.Add(Rule{Harm: Freeze, Way: Down, After: []string{"COMMIT"}, OnMatch: func(from, _ string) { met <- from }})
+	f := p.Add(Rule{Harm: Freeze, Way: Down, After: regexp.MustCompile("COMMIT"), OnMatch: func(from, _ string) { met <- from }})
 	fmt.Fprintln(c, "COMMIT")
 	require.Equal(t, "worker-1", get(t, met))
 	require.Equal(t, "COMMIT", get(t, far.got))
