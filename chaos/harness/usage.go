@@ -22,7 +22,7 @@ type Usage struct {
 // Usage sums over the supervisor and everything that descends from it.
 func (d *Dev) Usage() (Usage, error) {
 	var sum Usage
-	for _, pid := range descendants(d.cmd.Process.Pid) {
+	for _, pid := range descendants(d.runs().pid) {
 		u, err := usage(pid)
 		if err != nil {
 			if !alive(pid) {
@@ -61,18 +61,23 @@ func usage(pid int) (Usage, error) {
 			u.PSS = kb << 10
 		}
 	}
-	f, err := stat(pid)
-	if err != nil {
-		return u, fmt.Errorf("measure process %d: %w", pid, err)
-	}
-	for _, field := range f[11:13] { // utime, stime
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return u, fmt.Errorf("measure process %d: %w", pid, err)
-		}
-		u.CPU += time.Duration(n) * time.Second / ticks
+	if u.CPU = cpuOf(pid); u.CPU == 0 && !alive(pid) {
+		return u, fmt.Errorf("measure process %d: it has ended", pid)
 	}
 	return u, nil
+}
+
+// cpuOf is what a process has had of the processor, 0 when there is none.
+func cpuOf(pid int) (sum time.Duration) {
+	f, err := stat(pid)
+	if err != nil {
+		return 0
+	}
+	for _, field := range f[11:13] { // utime, stime
+		n, _ := strconv.ParseInt(field, 10, 64)
+		sum += time.Duration(n) * time.Second / ticks
+	}
+	return sum
 }
 
 // descendants lists a process and everything below it.
