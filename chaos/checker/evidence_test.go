@@ -153,6 +153,10 @@ func TestEachViolationOfAWatchedRunIsFound(t *testing.T) {
 			r.History[8].Level = 0
 			r.Calls = append(r.Calls, ModelCall{CustomerID: ann, Turn: 5, Step: 1, At: at(19), Canaries: []string{"kestrel-box/g1"}})
 		}},
+		"what anybody may have written is in a proved prompt": {"I16", func(r *Run) {
+			r.Calls = append(r.Calls, ModelCall{CustomerID: ann, Turn: 3, Step: 1, At: at(19), Canaries: []string{"plover-form"}})
+		}},
+		"an event was never relayed":                {"I14", func(r *Run) { r.Dump.Events[0].PublishedAt = time.Time{} }},
 		"a reply holds another customer's word":     {"I16", func(r *Run) { r.Sent[1].Text = "you asked about kestrel-SM1." }},
 		"the page of a form holds a word of a mail": {"I16", func(r *Run) { r.History[8].Canary = "dunlin-mail"; r.Tickets[0].Messages[1].Text = "(dunlin-mail)" }},
 		"a form after the heal got no answer": {"L1", func(r *Run) {
@@ -224,6 +228,20 @@ func TestWhatIsAllowedInAWatchedRun(t *testing.T) {
 			d.Customers[0].LastSeq = 10
 			r.Sent = append(r.Sent, Send{N: 9, Channel: "email", To: "ann@x.test", Key: ann + ":10", At: at(41)})
 			d.Codes = []LinkCode{{ID: "c1", Kind: "otp", CustomerID: ann, CreatedAt: at(6)}, {ID: "c2", Kind: "magic_link", CustomerID: ann, CreatedAt: at(6)}}
+		},
+		"a form whose sender showed a code is known to its customer": func(r *Run) {
+			r.Calls = append(r.Calls, ModelCall{CustomerID: ann, Turn: 3, Step: 1, At: at(19), Canaries: []string{"plover-form"}})
+			r.Dump.Codes = []LinkCode{{ID: "c1", Kind: "otp", CustomerID: ann, TicketID: formID, CreatedAt: at(30), UsedAt: at(31)}, {ID: "c2", Kind: "magic_link", CustomerID: ann, TicketID: formID, CreatedAt: at(30)}}
+			r.Dump.Messages[11].CommittedAt, r.Dump.Outbox[4].Kind = at(5), "answer"
+			r.Dump.Messages = append(r.Dump.Messages, Message{CustomerID: ann, Seq: 10, Direction: "out", Channel: "email", SentBy: "system", CommittedAt: at(30), Epoch: 2, Version: 13})
+			r.Dump.Outbox = append(r.Dump.Outbox, Outbox{CustomerID: ann, Seq: 10, Kind: "notice", Channel: "email", State: "accepted", Epoch: 2, Version: 13})
+			r.Dump.Customers[0].LastSeq = 10
+			r.Sent = append(r.Sent, Send{N: 9, Channel: "email", To: "ann@x.test", Key: ann + ":10", At: at(41)})
+		},
+		"a message beside a poisoned one": func(r *Run) {
+			r.Dump.Turns[2].State, r.Dump.Turns[2].Faults = "quarantined", 3
+			r.Dump.Outcomes[1].Outcome, r.Dump.Outcomes[2].Outcome = "quarantined", "quarantined"
+			r.History[3].Nature = Poison
 		},
 		"the tenth loss": func(r *Run) {
 			r.Dump.Turns[0].State, r.Dump.Turns[0].Losses, r.Dump.Outcomes[0].Outcome = "quarantined", 10, "quarantined"

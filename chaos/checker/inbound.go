@@ -75,7 +75,7 @@ func (j *court) fate(m *Message, o *one) {
 		if !j.Options.Unfinished {
 			j.violated("I1", m.CustomerID, m.Seq, "%s %s is still open", m.Channel, m.ExternalID)
 		}
-	case outcome == "quarantined" && j.latest(m).Losses >= lost:
+	case outcome == "quarantined" && j.poisoned(j.latest(m)):
 	case !o.right(outcome):
 		j.violated("I1", m.CustomerID, m.Seq, "%s %s ended %s, which right behaviour does not give it", m.Channel, m.ExternalID, outcome)
 	case outcome == "held":
@@ -83,6 +83,15 @@ func (j *court) fate(m *Message, o *one) {
 			j.violated("I1", m.CustomerID, m.Seq, "%s %s is held while its customer's mode is bot", m.Channel, m.ExternalID).row("customers", "id", c.ID)
 		}
 	}
+}
+
+// poisoned tells whether right behaviour quarantines a turn: one of its messages
+// makes it fail each time, or it lost its owner ten times.
+func (j *court) poisoned(t *Turn) bool {
+	return t.Losses >= lost || slices.ContainsFunc(t.Inputs, func(seq int64) bool {
+		m := j.messages[ref{t.InputsOf, seq}]
+		return m != nil && j.injected[external{m.Channel, m.ExternalID}].right("quarantined")
+	})
 }
 
 // apart says whether a message waits for a person on its ticket alone: its sender

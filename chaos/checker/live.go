@@ -3,7 +3,11 @@ package checker
 import (
 	"cmp"
 	"slices"
+	"time"
 )
+
+// relayed is when an event has long been told, unless it never will be.
+const relayed = time.Minute
 
 // drained checks I14 as far as the tables show it: nothing is left to send, to
 // park, to run or to tell.
@@ -20,6 +24,11 @@ func (j *court) drained() {
 	for _, t := range j.Dump.Turns {
 		if t.State == "claimed" {
 			j.violated("I14", t.CustomerID, 0, "turn %d is still claimed", t.Turn).row("turns", "customer_id", t.CustomerID, "turn", t.Turn).during(t.ClaimedAt, j.About.Ended)
+		}
+	}
+	for _, e := range j.Dump.Events {
+		if e.PublishedAt.IsZero() && !j.About.Ended.IsZero() && e.At.Add(relayed).Before(j.About.Ended) {
+			j.violated("I14", e.CustomerID, 0, "the event %s was never relayed", e.Type).row("events", "customer_id", e.CustomerID, "version", e.Version, "n", e.N).during(e.At, j.About.Ended)
 		}
 	}
 	for _, d := range j.Dump.DeadLetters {

@@ -12,7 +12,7 @@ import (
 // never closed. All times are the database's.
 func Recover(d *Dump, hurt string, at time.Time) []Gap {
 	j := newCase(&Run{Dump: d})
-	return j.gaps(map[string]bool{hurt: true}, at, time.Time{})
+	return j.gaps(map[string]bool{hurt: true}, at, true)
 }
 
 // history is when a customer's rows were committed, and what kept it busy.
@@ -83,9 +83,9 @@ func (j *court) owner(id string, at time.Time) (owner string, next Ownership) {
 const settling = 100 * time.Millisecond
 
 // gaps are the times in which busy customers of the members hurt had nobody who
-// wrote. Where the fault was over (at to) before anybody took a customer over, its
-// owner's own next commit ends the gap.
-func (j *court) gaps(hurt map[string]bool, from, to time.Time) (gaps []Gap) {
+// wrote: until the next owner's first commit, or where the owner may live, until
+// its own next one.
+func (j *court) gaps(hurt map[string]bool, from time.Time, gone bool) (gaps []Gap) {
 	for id, h := range j.lives() {
 		if !slices.ContainsFunc(h.busy, func(b [2]time.Time) bool { return !b[0].After(from) && b[1].After(from) }) {
 			continue
@@ -98,7 +98,7 @@ func (j *court) gaps(hurt map[string]bool, from, to time.Time) (gaps []Gap) {
 		if !next.At.IsZero() {
 			g.Next, g.Took = next.Owner, next.At.Sub(from)
 		}
-		if !to.IsZero() && !to.Equal(from) {
+		if !gone {
 			n, _ := slices.BinarySearchFunc(h.commits, from.Add(settling), time.Time.Compare)
 			if n < len(h.commits) && (g.Next == "" || h.commits[n].Before(next.At)) {
 				g.Next, g.Took = owner, h.commits[n].Sub(from)
@@ -130,7 +130,7 @@ func (j *court) recovery() {
 		if !f.Fired || len(hurt) == 0 {
 			continue
 		}
-		for _, g := range j.gaps(hurt, f.From, f.To) {
+		for _, g := range j.gaps(hurt, f.From, f.Kind == "kill") {
 			g.Fault = i
 			name := cmp.Or(f.Nemesis, f.Kind)
 			if j.accompanied(i, g) {
