@@ -31,7 +31,7 @@ type court struct {
 	members   map[string][]checker.Member    // by name, by generation
 	nameOf    map[string]string              // by system id
 	owners    map[string][]checker.Ownership // by customer, by epoch
-	handovers []checker.Ownership            // ownership rows of a customer that somebody had before
+	handovers []checker.Ownership            // ownership rows of customers that had an owner before
 	messages  map[ref]*checker.Message
 	stored    map[external]*checker.Message
 	outcomes  map[ref]*checker.Outcome
@@ -62,7 +62,7 @@ func newCase(run *checker.Run, v checker.Verdict, list []Nemesis) *court {
 	}
 	for _, o := range d.Ownership {
 		c.owners[o.CustomerID] = append(c.owners[o.CustomerID], o)
-		if o.Previous != "" && o.Previous != o.Owner {
+		if o.Previous != "" {
 			c.handovers = append(c.handovers, o)
 		}
 	}
@@ -162,6 +162,8 @@ func (c *court) targets(f checker.Fault) []string {
 			add(w)
 		case slices.Contains(vendors, w):
 			add("sim")
+		case w == "fte": // a topic, or a group of its readers
+			add("kafka")
 		}
 	}
 	if len(names) == 0 {
@@ -186,7 +188,7 @@ var families = []string{"process", "network", "store", "time", "topology", "depe
 
 // family is the group of the list that a fault belongs to.
 func family(f checker.Fault) string {
-	if n, err := strconv.Atoi(strings.TrimPrefix(f.Nemesis, "N")); err == nil {
+	if letter, n, _ := number(f.Nemesis); letter == "N" {
 		switch {
 		case n <= 6:
 			return "process"
@@ -217,17 +219,20 @@ func family(f checker.Fault) string {
 	return "other"
 }
 
+// number is the first number in a name, with what stands before and after it.
+func number(name string) (before string, n int, after string) {
+	i := strings.IndexAny(name, "0123456789")
+	if i < 0 {
+		return name, 0, ""
+	}
+	rest := strings.TrimLeft(name[i:], "0123456789")
+	n, _ = strconv.Atoi(name[i : len(name)-len(rest)])
+	return name[:i], n, rest
+}
+
 // natural compares names so that N2 comes before N10.
 func natural(a, b string) int {
-	head := func(s string) (string, int) {
-		i := len(s)
-		for i > 0 && s[i-1] >= '0' && s[i-1] <= '9' {
-			i--
-		}
-		n, _ := strconv.Atoi(s[i:])
-		return s[:i], n
-	}
-	ha, na := head(a)
-	hb, nb := head(b)
-	return cmp.Or(cmp.Compare(ha, hb), cmp.Compare(na, nb))
+	headA, nA, tailA := number(a)
+	headB, nB, tailB := number(b)
+	return cmp.Or(cmp.Compare(headA, headB), cmp.Compare(nA, nB), cmp.Compare(tailA, tailB))
 }

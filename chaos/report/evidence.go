@@ -236,17 +236,18 @@ func (c *court) biography(m *checker.Message, e external, turns []checker.Turn, 
 			add(s.At, "", "a vendor accepted reply seq %d as %s", o.Seq, s.ProviderID)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b event) int { return a.at.Compare(b.at) })
-	customer := ""
-	if m != nil {
-		customer = m.CustomerID
+	if m == nil || len(all) == 0 {
+		return all
 	}
-	if len(all) > 0 {
-		from, to := all[0].at, all[len(all)-1].at
-		for _, o := range c.owners[customer] {
-			if !o.At.Before(from) && !o.At.After(to) {
-				add(o.At, "owner", "%s takes the customer over at epoch %d (%s)", cmp.Or(c.nameOf[o.Owner], o.Owner), o.Epoch, o.Reason)
-			}
+	from, to := slices.MinFunc(all, byTime).at, slices.MaxFunc(all, byTime).at
+	for _, o := range c.owners[m.CustomerID] {
+		if !o.At.Before(from) && !o.At.After(to) {
+			add(o.At, "owner", "%s takes the customer over at epoch %d (%s)", cmp.Or(c.nameOf[o.Owner], o.Owner), o.Epoch, o.Reason)
+		}
+	}
+	for _, f := range c.run.Fences {
+		if f.CustomerID == m.CustomerID && !f.At.Before(from) && !f.At.After(to) {
+			add(f.At, "owner", "the fence refuses a commit of %s", f.Name)
 		}
 	}
 	return all

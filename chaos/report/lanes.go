@@ -111,7 +111,7 @@ func (c *court) life(m checker.Member, later []checker.Member) life {
 // Marks of faults are at least as wide as their id when they are few in a lane.
 const (
 	few      = 40  // faults in a lane
-	wideMark = 2.6 // percent of the window, what an id takes
+	wideMark = 3.4 // percent of the window, what an id takes
 	thinMark = 0.4
 	mostRows = 6
 )
@@ -206,6 +206,17 @@ func (h *histogram) bars(counts []int) {
 			h.Bars = append(h.Bars, bar{x, round(part), round(0.25 + 0.75*part)})
 		}
 	}
+}
+
+// refusals counts the commits that the fence rejected.
+func (c *court) refusals() histogram {
+	var at []time.Time
+	for _, f := range c.run.Fences {
+		at = append(at, f.At)
+	}
+	h := c.histogram(at)
+	h.Text = plural(len(at), "commit") + " refused by the fence"
+	return h
 }
 
 // changes counts the changes of owner, whoever won.

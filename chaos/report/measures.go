@@ -198,8 +198,11 @@ func cells(prefix string, v reflect.Value, w window, inner int) (out []cell, ok 
 	for i := range v.NumField() {
 		name := prefix + called(v.Type().Field(i))
 		if text, ok := scalar(v.Field(i), w); ok {
-			if name == "rss" {
+			switch {
+			case name == "rss":
 				text = size(float64(v.Field(i).Int()))
+			case v.Field(i).Type() == reflect.TypeFor[time.Duration]() && v.Field(i).IsZero():
+				text = "" // of nothing, or none
 			}
 			out = append(out, cell{name, text, v.Field(i).IsZero()})
 			continue

@@ -66,6 +66,7 @@ type page struct {
 	Axis     []tick
 	Changes  histogram
 	Unowned  histogram
+	Fenced   histogram
 	Lanes    []lane
 	Families []string
 	Latency  []trend
@@ -84,7 +85,7 @@ func newPage(dir string, run *checker.Run, v checker.Verdict, list []Nemesis) *p
 	}
 	c := newCase(run, v, list)
 	p := &page{Result: v.Result, Headline: headline(v), Why: v.Why, Notes: v.Notes, Repeat: c.repeat(), Measures: measures(v, c.win),
-		Evidence: c.evidence(), Axis: c.win.axis(), Changes: c.changes(), Unowned: c.unowned(), Lanes: c.lanes(), Families: families,
+		Evidence: c.evidence(), Axis: c.win.axis(), Changes: c.changes(), Unowned: c.unowned(), Fenced: c.refusals(), Lanes: c.lanes(), Families: families,
 		Latency: c.latency(), Around: c.around(), Nemeses: c.struck(), Samples: c.resources(), Files: files(dir)}
 	if !c.win.from.IsZero() {
 		p.Begin = c.win.from.UTC().Format("2006-01-02 15:04:05 UTC")
@@ -121,7 +122,10 @@ func (c *court) facts(v checker.Verdict) []fact {
 			fired++
 		}
 	}
-	out := []fact{{"Seed", strconv.FormatUint(a.Seed, 10)}}
+	var out []fact
+	if a.Seed > 0 {
+		out = append(out, fact{"Seed", strconv.FormatUint(a.Seed, 10)})
+	}
 	if a.Profile != "" {
 		out = append(out, fact{"Profile", a.Profile})
 	}
@@ -147,9 +151,12 @@ func (c *court) facts(v checker.Verdict) []fact {
 }
 
 // repeat is the command that makes the same run again. Faults are named where the
-// schedule did not draw from the whole list.
+// schedule did not draw from the whole list. It is empty for a run that no seed made.
 func (c *court) repeat() string {
 	a := c.run.About
+	if a.Seed == 0 {
+		return ""
+	}
 	cmd := "./fte chaos run -seed " + strconv.FormatUint(a.Seed, 10)
 	if a.Profile != "" {
 		cmd += " -profile " + a.Profile

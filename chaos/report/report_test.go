@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,8 @@ func TestAViolationIsShownWithItsEvidence(t *testing.T) {
 	run, v := generate(2, 600, 200*time.Millisecond, 14)
 	run.Faults[1].Fired, run.Faults[1].Evidence = false, `<script>alert("no")</script>`
 	violate(run, &v, 20)
+	m := run.Dump.Messages[40]
+	run.Fences = []checker.Fence{{At: m.CommittedAt.Add(time.Millisecond), Name: "worker-2", CustomerID: m.CustomerID}}
 	html := written(t, "violated", run, v)
 	require.Contains(t, html, "241 violations of 2 invariants.")
 	require.Contains(t, html, "No loss: every accepted message is stored once")
@@ -76,9 +79,10 @@ func TestAViolationIsShownWithItsEvidence(t *testing.T) {
 	one := html[strings.Index(html, "accepted, and its outcome"):strings.Index(html, "vendors accepted its key")]
 	require.Regexp(t, `(?s)injected by customer-20.*accepted.*committed as seq 1.*turn 1 claimed.*reply seq 2 delivered.*a vendor accepted reply seq 2`, one, "its life, in order")
 	require.Contains(t, one, "first", "its owners")
+	require.Contains(t, one, "the fence refuses a commit of worker-2")
 	require.Contains(t, one, "NOT FIRED", "a fault that was on")
 	require.Contains(t, one, "4,242", "a row that the judge named")
-	require.Contains(t, one, run.Dump.Messages[40].ExternalID)
+	require.Contains(t, one, m.ExternalID)
 	require.Contains(t, html, "88 more violations")
 	require.Contains(t, html, "140 violations more in verdict.json")
 }
@@ -114,10 +118,17 @@ func TestALaneIsWhomAFaultNames(t *testing.T) {
 	c := newCase(run, v, list)
 	for target, lanes := range map[string][]string{
 		"worker-1": {"worker-1"}, "[{worker-2 postgres true}]": {"worker-2", "postgres"}, "twilio accept_then_cut": {"sim"}, "gmail": {"sim"}, "supervisor": {"supervisor"},
-		"[{ peers false}]": {others}, "customer 12": {others}, "worker-1, worker-3": {"worker-1", "worker-3"},
+		"[{ peers false}]": {others}, "customer 12": {others}, "worker-1, worker-3": {"worker-1", "worker-3"}, "fte.intake.email": {"kafka"}, "worker-1>postgres+kafka": {"worker-1", "postgres", "kafka"}, "all>api-2": {"api-2"},
 	} {
 		require.Equal(t, lanes, c.targets(checker.Fault{Target: target}), target)
 	}
+}
+
+func TestNamesStandInTheirNaturalOrder(t *testing.T) {
+	names := []string{"worker-10", "N34b", "N2", "N10", "kill", "N34", "worker-2", "N35"}
+	slices.SortFunc(names, natural)
+	require.Equal(t, []string{"N2", "N10", "N34", "N34b", "N35", "kill", "worker-2", "worker-10"}, names)
+	require.Equal(t, "dependency", family(checker.Fault{Nemesis: "N34b"}))
 }
 
 func TestOverlappingFaultsStandInRows(t *testing.T) {
