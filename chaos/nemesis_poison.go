@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fte/chaos/checker"
+	"fte/chaos/harness"
 	"fte/chaos/workload"
 	"fte/support"
 )
@@ -24,48 +25,50 @@ const (
 	hangFor  = 40 * time.Second // one run of a turn is given up after 25 s
 )
 
-// taken waits until a message's turn has ended.
-func taken(ctx context.Context, s *Scene, op checker.Op) string {
+// comesTo waits until a message's turn is as it should come to be.
+func comesTo(ctx context.Context, s *Scene, op checker.Op, so func(harness.Ran) bool) (ran harness.Ran) {
 	for {
-		ran, err := s.TurnOf(ctx, op.Channel, op.ExternalID)
-		if err == nil && ran.Over() {
-			return fmt.Sprintf("its turn is %s %s after %d faults", ran.State, ran.Outcome, ran.Faults)
+		now, err := s.TurnOf(ctx, op.Channel, op.ExternalID)
+		if err == nil {
+			ran = now
 		}
-		if !wait(ctx, 250*time.Millisecond) {
-			return fmt.Sprintf("its turn is not over yet: %+v %v", ran, err)
+		if err == nil && so(ran) || !wait(ctx, 250*time.Millisecond) {
+			return ran
 		}
 	}
 }
 
+// panics sends a message whose turn panics.
 func panics(ctx context.Context, s *Scene) error {
 	f := checker.Fault{Kind: "poison", Target: "panic", From: time.Now()}
 	within, cancel := context.WithTimeout(ctx, max(s.For, panicFor))
 	defer cancel()
 	op := s.Load.Write(within, workload.Message{Customer: outsider(s), Channel: support.WhatsApp, Text: asks + " " + support.Poison, Allow: []string{"quarantined"}})
-	f.Evidence = taken(within, s, op)
-	ran, err := s.TurnOf(context.WithoutCancel(ctx), op.Channel, op.ExternalID)
-	f.To, f.Fired = time.Now(), err == nil && ran.Faults > 0
+	ran := comesTo(within, s, op, harness.Ran.Over)
+	f.To, f.Fired, f.Evidence = time.Now(), ran.Faults > 0 || ran.State == "quarantined", ran.String()
 	s.Note(f)
 	return nil
 }
 
+// hangs sends a message to which the model has no answer for as long as the run of
+// a turn may take: it is put off (LL-13), and answered once the model is well.
 func hangs(ctx context.Context, s *Scene) error {
 	f := checker.Fault{Kind: "poison", Target: "deadline", From: time.Now()}
 	within, cancel := context.WithTimeout(ctx, max(s.For, hangFor))
 	defer cancel()
-	marker := fmt.Sprintf("hang%dx", s.Dice.Uint64())
+	marker, hung := fmt.Sprintf("hang%dx", s.Dice.Uint64()), 0
 	err := s.Script(within, map[string]any{"match": marker, "delay": "1h"})
 	if err == nil {
+		defer s.Unscript(ctx, marker)
 		op := s.Load.Write(within, workload.Message{Customer: outsider(s), Channel: support.WhatsApp, Text: asks + " " + marker})
-		f.Evidence = taken(within, s, op)
-		var hung int
+		ran := comesTo(within, s, op, func(r harness.Ran) bool { return r.Acked || r.Over() })
 		hung, err = s.Played(context.WithoutCancel(ctx), marker)
-		f.Fired, f.Evidence = hung > 0, fmt.Sprintf("%d requests to the model hung; %s", hung, f.Evidence)
+		f.Evidence = fmt.Sprintf("%d requests to the model hung; %v", hung, ran)
 	}
 	if err != nil {
-		f.Evidence = fmt.Sprintf("%s; %v", f.Evidence, err)
+		f.Evidence = strings.TrimSpace(fmt.Sprintf("%s %v", f.Evidence, err))
 	}
-	f.To = time.Now()
+	f.To, f.Fired = time.Now(), hung > 0
 	s.Note(f)
 	return nil
 }
@@ -77,7 +80,7 @@ func hotKey(ctx context.Context, s *Scene) error {
 	defer cancel()
 	before, who, wrote := len(s.Load.History()), outsider(s), 0
 	for ; within.Err() == nil && wrote < 500; wrote++ {
-		if s.Load.Send(within, who, asks).Outcome != checker.OK {
+		if s.Load.Write(within, workload.Message{Customer: who, Channel: support.WhatsApp, Text: asks}).Outcome != checker.OK {
 			break
 		}
 	}

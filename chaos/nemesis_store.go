@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fte/chaos/checker"
+	"fte/chaos/workload"
 	"fte/support"
 )
 
@@ -65,8 +66,8 @@ func lockCustomer(ctx context.Context, s *Scene) error {
 	from := time.Now()
 	within, cancel := context.WithTimeout(ctx, lockFor)
 	defer cancel()
-	who := outsider(s)
-	first := s.Load.Send(within, who, asks)
+	message := workload.Message{Customer: outsider(s), Channel: support.WhatsApp, Text: asks}
+	first := s.Load.Write(within, message)
 	missed := func(err error) error {
 		s.Note(checker.Fault{Kind: "lock", Target: "customer", From: from, To: time.Now(), Evidence: err.Error()})
 		return nil
@@ -85,7 +86,7 @@ func lockCustomer(ctx context.Context, s *Scene) error {
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		s.Load.Send(ctx, who, asks)
+		s.Load.Write(ctx, message)
 	}()
 	lock.Hold(ctx, lockFor)
 	<-written

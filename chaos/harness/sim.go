@@ -180,6 +180,14 @@ func (d *Dev) Played(ctx context.Context, match string) (n int, err error) {
 	return n, err
 }
 
+// Unscript takes the scripts of that match out. A simulator that is away has
+// forgotten them.
+func (d *Dev) Unscript(ctx context.Context, match string) {
+	ctx, cancel := healing(ctx)
+	defer cancel()
+	_ = d.control(ctx, http.MethodDelete, "/_ctl/model/script?match="+url.QueryEscape(match), nil, nil)
+}
+
 // Mail is a mail in the simulated mailbox.
 type Mail struct {
 	ID        string `json:"id"`

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -154,30 +157,49 @@ func (d *Dev) Storm(ctx context.Context, member string, lasts time.Duration, dic
 // tooMany is the server's code for "sorry, too many clients already".
 const tooMany = "53300"
 
-// Exhaust takes every connection the server gives, and each that is given back,
-// for as long as lasts; then it gives them back.
+// takers take connections at once: to be let in takes a server a while.
+const takers = 16
+
+// Exhaust takes every connection that the server has left, and each that is given
+// back, for as long as lasts from then on; then it gives them back.
 func (d *Dev) Exhaust(ctx context.Context, lasts time.Duration) error {
-	from, refused := time.Now(), 0
-	var held []*pgx.Conn
-	for time.Since(from) < lasts && ctx.Err() == nil {
-		conn, err := d.store(ctx)
-		if err == nil {
-			held = append(held, conn)
-			continue
-		}
-		var pg *pgconn.PgError
-		if errors.As(err, &pg) && pg.Code == tooMany {
-			refused++
-		}
-		pause(ctx, 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, lasts+longestTaking)
+	defer cancel()
+	from := time.Now()
+	var held, refused atomic.Int64
+	var full sync.Once
+	var all sync.WaitGroup
+	for range takers {
+		all.Go(func() {
+			var mine []*pgx.Conn
+			defer func() {
+				for _, conn := range mine {
+					_ = conn.Close(context.WithoutCancel(ctx))
+				}
+			}()
+			for ctx.Err() == nil {
+				conn, err := d.store(ctx)
+				if err == nil {
+					mine = append(mine, conn)
+					held.Add(1)
+					continue
+				}
+				if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == tooMany {
+					refused.Add(1)
+					full.Do(func() { time.AfterFunc(lasts, cancel) })
+				}
+				pause(ctx, 200*time.Millisecond)
+			}
+		})
 	}
-	for _, conn := range held {
-		_ = conn.Close(context.WithoutCancel(ctx))
-	}
-	d.Note(checker.Fault{Kind: "exhaust", Target: "postgres", From: from, To: time.Now(), Fired: refused > 0,
-		Evidence: fmt.Sprintf("%d connections held, %d times there was no other", len(held), refused)})
+	all.Wait()
+	d.Note(checker.Fault{Kind: "exhaust", Target: "postgres", From: from, To: time.Now(), Fired: refused.Load() > 0,
+		Evidence: fmt.Sprintf("%d connections taken, %d times there was no other", held.Load(), refused.Load())})
 	return nil
 }
+
+// longestTaking is how long it may take until no connection is left.
+const longestTaking = 15 * time.Second
 
 // Lock is a customer's row that we hold.
 type Lock struct {
@@ -250,11 +272,23 @@ type Ran struct {
 	State   string // empty while there is none
 	Outcome string
 	Faults  int
+	Acked   bool // the customer was told that an answer will come later
 }
 
 // Over says whether the turn has ended.
 func (r Ran) Over() bool {
 	return r.State == "done" || r.State == "quarantined" || r.State == "abandoned"
+}
+
+func (r Ran) String() string {
+	if r.State == "" {
+		return "no turn has taken it"
+	}
+	s := fmt.Sprintf("its turn is %s after %d faults", strings.TrimSpace(r.State+" "+r.Outcome), r.Faults)
+	if r.Acked {
+		s += ", put off with an acknowledgement"
+	}
+	return s
 }
 
 // TurnOf reads the latest turn that took a message.
@@ -265,10 +299,10 @@ func (d *Dev) TurnOf(ctx context.Context, channel, externalID string) (r Ran, er
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	err = conn.QueryRow(ctx, `
-		SELECT t.state, coalesce(t.outcome, ''), t.faults FROM messages m
+		SELECT t.state, coalesce(t.outcome, ''), t.faults, EXISTS (SELECT FROM outbox o WHERE o.customer_id = m.customer_id AND o.kind = 'ack') FROM messages m
 		JOIN turns t ON t.customer_id = m.customer_id AND m.seq = ANY (t.inputs)
 		WHERE m.channel = $1 AND m.external_id = $2
-		ORDER BY t.turn DESC LIMIT 1`, channel, externalID).Scan(&r.State, &r.Outcome, &r.Faults)
+		ORDER BY t.turn DESC LIMIT 1`, channel, externalID).Scan(&r.State, &r.Outcome, &r.Faults, &r.Acked)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, nil
 	}

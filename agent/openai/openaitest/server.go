@@ -79,8 +79,8 @@ func (s *Server) Handler() http.Handler {
 	return mux
 }
 
-// Control serves /_ctl/model/…: POST and DELETE script, GET script (each one's match
-// and how many requests it met), GET requests (?after=N: the
+// Control serves /_ctl/model/…: POST script, GET script (each one's match and how
+// many requests it met), DELETE script (?match=M: those of that match alone), GET requests (?after=N: the
 // later ones), DELETE requests?through=N: forgets those up to N, in a long run.
 func (s *Server) Control() http.Handler {
 	mux := http.NewServeMux()
@@ -88,9 +88,10 @@ func (s *Server) Control() http.Handler {
 	mux.HandleFunc("GET /_ctl/model/script", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, http.StatusOK, s.played())
 	})
-	mux.HandleFunc("DELETE /_ctl/model/script", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("DELETE /_ctl/model/script", func(w http.ResponseWriter, r *http.Request) {
+		match := r.URL.Query().Get("match")
 		s.mu.Lock()
-		s.scripts = nil
+		s.scripts = slices.DeleteFunc(s.scripts, func(sc *script) bool { return match == "" || sc.Match == match })
 		s.mu.Unlock()
 		w.WriteHeader(http.StatusNoContent)
 	})

@@ -86,6 +86,29 @@ func TestControl(t *testing.T) {
 	b, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	require.JSONEq(t, "[]", string(b))
+
+	status, _ = post(t, srv.URL+"/_ctl/model/script", `{"match":"bye & so","text":"Bye."}`)
+	require.Equal(t, 204, status)
+	scripts := func() string {
+		resp, err := http.Get(srv.URL + "/_ctl/model/script")
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return string(b)
+	}
+	require.JSONEq(t, `[{"match":"bye & so","used":0},{"match":"hello","used":0}]`, scripts())
+	for _, query := range []string{"?match=bye+%26+so", ""} {
+		req, err := http.NewRequest(http.MethodDelete, srv.URL+"/_ctl/model/script"+query, nil)
+		require.NoError(t, err)
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		resp.Body.Close()
+		if query != "" {
+			require.JSONEq(t, `[{"match":"hello","used":0}]`, scripts())
+		}
+	}
+	require.JSONEq(t, "[]", scripts())
 }
 
 func TestRequestsAreReadOnFromAPlaceAndForgotten(t *testing.T) {
