@@ -38,6 +38,7 @@ type child struct {
 	name, kind string // kind: worker, api, kafka, sim
 	args, env  []string
 	dir        string
+	listen     string // address of a node's edge
 	log        *zap.Logger
 	logFile    *os.File
 

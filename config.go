@@ -57,14 +57,14 @@ type Config struct {
 	AllowedLinks   []string `env:"FTE_ALLOWED_LINKS" envDefault:"fieldnote.example,help.fieldnote.example" what:"hosts that answers may link to"`
 	InsecureVendor bool     `env:"FTE_ALLOW_INSECURE_UPSTREAMS" what:"true lets vendors be plain http on this machine; refused in production"`
 
-	RateLimits   string        `env:"FTE_RATE_LIMITS" envDefault:"on" what:"on or off; off is refused in production"`
-	ClockOffset  time.Duration `env:"FTE_CLOCK_OFFSET" what:"shifts this process's clock; refused in production"`
-	TimeScale    float64       `env:"FTE_TIME_SCALE" envDefault:"1" what:"shortens the waits for vendors, above 0 to 1; other than 1 is refused in production"`
-	SOCKS5       string        `env:"FTE_SOCKS5" what:"host:port of a SOCKS5 proxy for every outgoing connection"`
-	Failpoints   string        `env:"FTE_FAILPOINTS" what:"where this process dies, in a build with -tags failpoint: name=kill|exit|panic|sleep:2s[@nth hit|~probability],…; refused in production"`
-	FailpointDir string        `env:"FTE_FAILPOINT_DIR" what:"folder for the evidence of failpoints"`
-	DevDir       string        `env:"FTE_DEV_DIR" what:"set by fte dev: its folder; refused in production"`
-	LogLevel     string        `env:"FTE_LOG_LEVEL" envDefault:"info" what:"debug, info, warn or error"`
+	RateLimits   string      `env:"FTE_RATE_LIMITS" envDefault:"on" what:"on or off; off is refused in production"`
+	ClockOffset  clockOffset `env:"FTE_CLOCK_OFFSET" what:"shifts this process's clock; @FILE reads how far from a file, again and again, {member} in its name being this member's; refused in production"`
+	TimeScale    float64     `env:"FTE_TIME_SCALE" envDefault:"1" what:"shortens the waits for vendors, above 0 to 1; other than 1 is refused in production"`
+	SOCKS5       string      `env:"FTE_SOCKS5" what:"host:port of a SOCKS5 proxy for every outgoing connection"`
+	Failpoints   string      `env:"FTE_FAILPOINTS" what:"where this process dies, in a build with -tags failpoint: name=kill|exit|panic|sleep:2s[@nth hit|~probability],…; refused in production"`
+	FailpointDir string      `env:"FTE_FAILPOINT_DIR" what:"folder for the evidence of failpoints"`
+	DevDir       string      `env:"FTE_DEV_DIR" what:"set by fte dev: its folder; refused in production"`
+	LogLevel     string      `env:"FTE_LOG_LEVEL" envDefault:"info" what:"debug, info, warn or error"`
 
 	Roles []string `env:"-"`
 }
@@ -89,6 +89,7 @@ func loadConfig(roles []string) (Config, error) {
 	if c.Member == "" {
 		c.Member, _ = os.Hostname()
 	}
+	c.ClockOffset.of(c.Member)
 	if err := errors.Join(append(errs, c.validate()...)...); err != nil {
 		return Config{}, fmt.Errorf("read the settings: %s", strings.Join(strings.Split(err.Error(), "\n"), "; "))
 	}
@@ -192,7 +193,7 @@ func (c Config) validate() (errs []error) {
 			bad("FTE_ENV", "this build has a planted bug, %s: production refuses it", support.PlantedBug)
 		}
 		for name, set := range map[string]bool{"FTE_ALLOW_INSECURE_UPSTREAMS": c.InsecureVendor, "FTE_RATE_LIMITS=off": c.RateLimits == "off",
-			"FTE_CLOCK_OFFSET": c.ClockOffset != 0, "FTE_TIME_SCALE": c.TimeScale != 1, "FTE_DEV_DIR": c.DevDir != "", "FTE_FAILPOINTS": c.Failpoints != "", "FTE_SITES with loopback": c.allowsLoopback()} {
+			"FTE_CLOCK_OFFSET": c.ClockOffset != (clockOffset{}), "FTE_TIME_SCALE": c.TimeScale != 1, "FTE_DEV_DIR": c.DevDir != "", "FTE_FAILPOINTS": c.Failpoints != "", "FTE_SITES with loopback": c.allowsLoopback()} {
 			if set {
 				bad(name, "is refused in production")
 			}
@@ -223,7 +224,7 @@ func (c Config) validateURL(bad func(string, string, ...any), name, v string) {
 
 func (c Config) production() bool     { return c.Env == "production" }
 func (c Config) has(role string) bool { return slices.Contains(c.Roles, role) }
-func (c Config) now() time.Time       { return time.Now().Add(c.ClockOffset) }
+func (c Config) now() time.Time       { return time.Now().Add(c.ClockOffset.now()) }
 func (c Config) useOpenAI() bool {
 	return c.Model == "openai" || c.Model == "auto" && c.OpenAIKey != ""
 }

@@ -53,6 +53,7 @@ type devMember struct {
 	Address    string   `json:"address"`
 	Roles      []string `json:"roles"`
 	State      string   `json:"state"`
+	Metrics    string   `json:"metrics"` // host:port of its GET /metrics
 }
 
 type devService struct {
@@ -129,11 +130,14 @@ func (d *dev) startService(name, addr string, args, env []string) error {
 func (d *dev) startNodes() error {
 	d.progress("starting %d workers and %d API processes", d.workers, d.apis)
 	for i := range d.workers + d.apis {
-		name, kind, roles, listen := fmt.Sprintf("worker-%d", i+1), "worker", "intake,actors,outbox", "127.0.0.1:0"
+		name, kind, roles, listen := fmt.Sprintf("worker-%d", i+1), "worker", "intake,actors,outbox", ""
 		if api := i - d.workers; api >= 0 {
 			name, kind, roles, listen = fmt.Sprintf("api-%d", api+1), "api", "webhook,console", d.edges[api]
 		}
 		peer, err := keptAddress(filepath.Join(d.dir, "log", name+".address"))
+		if err == nil && listen == "" {
+			listen, err = keptAddress(filepath.Join(d.dir, "log", name+".metrics"))
+		}
 		if err != nil {
 			return err
 		}
@@ -142,6 +146,7 @@ func (d *dev) startNodes() error {
 		if err != nil {
 			return err
 		}
+		c.listen = listen
 		d.nodes = append(d.nodes, c)
 		if err := c.start(d.ended); err != nil {
 			return err
@@ -187,7 +192,8 @@ func waitListening(ctx context.Context, addr string) error {
 	}
 }
 
-// ended is called when a child's process has ended: it is started again after 2 s.
+// ended is called when a child's process has ended: it is started again after 2 s,
+// or when nobody holds it any more.
 func (d *dev) ended(c *child, err error) {
 	if d.stopping.Load() {
 		return
@@ -197,15 +203,23 @@ func (d *dev) ended(c *child, err error) {
 	if !d.restart {
 		return
 	}
-	time.AfterFunc(restartAfter, func() {
-		if d.stopping.Load() {
-			return
-		}
-		if err := c.start(d.ended); err != nil {
-			d.log.Error("start again", zap.String("process", c.name), zap.Error(err))
-		}
-		d.look()
-	})
+	time.AfterFunc(restartAfter, func() { d.again(c) })
+}
+
+// again starts a process that ended, unless DIR/hold/NAME exists: then a while
+// after that file has gone.
+func (d *dev) again(c *child) {
+	if d.stopping.Load() {
+		return
+	}
+	if _, err := os.Stat(filepath.Join(d.dir, "hold", c.name)); err == nil {
+		time.AfterFunc(restartAfter/10, func() { d.again(c) })
+		return
+	}
+	if err := c.start(d.ended); err != nil {
+		d.log.Error("start again", zap.String("process", c.name), zap.Error(err))
+	}
+	d.look()
 }
 
 // look has dev.json brought up to date now.
@@ -337,7 +351,7 @@ func (d *dev) describe(ctx context.Context, members *persistence.Members) (devJS
 		j.APIs = append(j.APIs, "http://"+e)
 	}
 	for _, c := range d.nodes {
-		m := devMember{Name: c.name, Kind: c.kind, PID: c.pid()}
+		m := devMember{Name: c.name, Kind: c.kind, PID: c.pid(), Metrics: c.listen}
 		for _, r := range d.known {
 			if r.Name == c.name {
 				m.SystemID, m.Generation, m.Roles, m.State = r.ID, r.Generation, r.Roles, r.State

@@ -104,7 +104,7 @@ type node struct {
 
 func newNode(ctx context.Context, cfg Config, log *zap.Logger) (*node, error) {
 	n := &node{cfg: cfg, log: log, metrics: prometheus.NewRegistry(), drainNow: make(chan struct{}, 1), closing: make(chan struct{})}
-	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), cfg.ClockOffset.gauge())
 	steps := []func(context.Context) error{n.openStores, n.openKafka, n.openCluster, n.openMail, n.openActors}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
