@@ -1,0 +1,136 @@
+package workload
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"fte/chaos/checker"
+	"fte/support"
+)
+
+// A vendor that hangs for one customer holds no other up, and is not the
+// generator's own lateness.
+func TestARateIsKeptWhileSomebodyWaits(t *testing.T) {
+	var hung atomic.Int32
+	slow := Address("r", 1)
+	sim := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("From") == slow {
+			hung.Add(1)
+			time.Sleep(700 * time.Millisecond) // how long it hangs
+		}
+		fmt.Fprint(w, `{"webhook_status":200}`)
+	}))
+	defer sim.Close()
+	w, err := New(Config{Sim: sim.URL, Run: "r", Customers: 10, Rate: 60, Over: 1500 * time.Millisecond})
+	require.NoError(t, err)
+	require.Empty(t, w.Plan())
+	require.NoError(t, w.Run(t.Context()))
+	require.Positive(t, hung.Load())
+	others := 0
+	for _, op := range w.History() {
+		if op.Address != slow {
+			others++
+			require.Less(t, op.Return-op.Call, int64(time.Second))
+		}
+	}
+	require.Greater(t, others, 30)
+	late := w.Lateness()
+	require.Equal(t, len(w.History()), late.N)
+	require.Less(t, late.Mean, 200*time.Millisecond)
+	require.GreaterOrEqual(t, late.Max, late.Mean)
+}
+
+// Told to stop, a run without an end stops, and what was under way is unknown.
+func TestARunWithoutAnEndStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan struct{})
+	sim := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		cancel()
+		<-over
+	}))
+	defer sim.Close()
+	defer close(over)
+	w, err := New(Config{Sim: sim.URL, Run: "r", Customers: 3, Rate: 50, Insist: time.Minute})
+	require.NoError(t, err)
+	require.NoError(t, w.Run(ctx))
+	require.NotEmpty(t, w.History())
+	for _, op := range w.History() {
+		require.Equal(t, checker.Unknown, op.Outcome)
+		require.Equal(t, checker.Never, op.Return)
+	}
+	require.Empty(t, w.Accepted())
+}
+
+func TestTheClockOfTheHistory(t *testing.T) {
+	_, w := populated(t, nil)
+	before := w.Now()
+	require.WithinDuration(t, time.Now(), w.Zero().Add(time.Duration(before)), time.Second)
+	op := w.Write(t.Context(), Message{Customer: 1, Channel: support.WhatsApp, Text: "hello"})
+	require.GreaterOrEqual(t, op.Call, before)
+	require.LessOrEqual(t, op.Return, w.Now())
+}
+
+// Those who link do so by mail and by form, past an edge that is not ready yet.
+func TestCustomersLink(t *testing.T) {
+	v, w := populated(t, func(c *Config) { c.Links = 4; c.Canaries = 1 })
+	require.NoError(t, w.Run(t.Context()))
+	require.Len(t, w.Linkings(), 4)
+	for _, l := range w.Linkings() {
+		require.True(t, l.Linked, l.Why)
+		require.False(t, l.Ended.Before(l.Began))
+		require.Equal(t, 1, l.Tries)
+		number := Address("r", l.Customer)
+		said := 0
+		for _, op := range w.History() {
+			require.Equal(t, op.Canary == "", op.Level == 0 && op.Canary == "", "a level belongs to a canary")
+			if op.Address == number && op.Canary == "" {
+				said++
+				require.Equal(t, client(Message{Customer: l.Customer, Channel: support.WhatsApp}), op.Client)
+			}
+		}
+		require.Equal(t, 2, said, "a code and a yes")
+	}
+	require.Greater(t, v.tried["verify"], 2)
+}
+
+func TestALinkThatIsNotOffered(t *testing.T) {
+	_, w := populated(t, func(c *Config) { c.Links = 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	w.link(ctx, Message{Customer: 0, Channel: support.Email}, checker.Op{Address: "nobody@x.test"})
+	require.Len(t, w.Linkings(), 1)
+	require.False(t, w.Linkings()[0].Linked)
+	require.Contains(t, w.Linkings()[0].Why, "nothing came")
+}
+
+// Probes are of customers beyond the others; one that takes too long has failed.
+func TestProbes(t *testing.T) {
+	v, w := populated(t, nil)
+	v.lose = func(what string, _ int) bool { return what == "submit" }
+	p := NewProbes(w, 600)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	require.Eventually(t, func() bool { return len(p.Probes()) >= 12 }, 20*time.Second, 10*time.Millisecond)
+	cancel()
+	require.NoError(t, <-done)
+	by := map[string]int{}
+	for _, probe := range p.Probes() {
+		by[probe.Channel]++
+		require.Equal(t, probe.Channel != "webform", probe.OK)
+		require.False(t, probe.At.Before(w.Zero()))
+	}
+	require.Len(t, by, 3)
+	for _, op := range w.History() {
+		require.GreaterOrEqual(t, len(op.Customer), 1)
+		require.NotContains(t, []string{"0", "1", "2", "3", "4", "5", "6", "7"}, op.Customer)
+	}
+	require.GreaterOrEqual(t, len(w.History()), len(p.Probes()))
+}
