@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -20,69 +19,47 @@ import (
 	"fte/support"
 )
 
-// fired is a line of the evidence that failpoints leave.
-type fired struct {
-	Name   string    `json:"name"`
-	Member string    `json:"member"`
-	PID    int       `json:"pid"`
-	Hit    int64     `json:"hit"`
-	At     time.Time `json:"at"`
-}
-
 // failpoints is a system whose members die at failpoints, and the folder that
-// says where: a failpoint whose file lies there lets everybody pass.
+// says where.
 type failpoints struct {
 	*suite
 	dir string
 }
 
+func (f *failpoints) file(name string) string { return filepath.Join(f.dir, name+".fired") }
+
+// arm has the next process that comes to the failpoint die there.
+func (f *failpoints) arm(t *testing.T, name string) {
+	require.NoError(t, harness.Failpoints(f.dir).Arm(name))
+}
+
 // mined starts a system, built with the failpoints, in which none is armed.
-func mined(t *testing.T) *failpoints {
+func mined(t *testing.T, cfg harness.Config) *failpoints {
 	if testing.Short() {
 		t.Skip("real processes")
 	}
 	alone()
 	t.Setenv("FTE_BIN", "") // whatever was built elsewhere has no failpoints
-	t.Setenv("GOFLAGS", strings.TrimSpace(os.Getenv("GOFLAGS")+" -tags=failpoint"))
-	bin, err := harness.Build(t.Context(), t.TempDir())
+	bin, err := harness.Build(t.Context(), t.TempDir(), "failpoint")
 	require.NoError(t, err)
-	f := &failpoints{dir: t.TempDir()}
-	var kills []string
-	for _, name := range support.Failpoints {
-		require.NoError(t, os.WriteFile(f.file(name), nil, 0o600))
-		kills = append(kills, name+"=kill")
-	}
 	dir, err := os.MkdirTemp("", "fte-chaos-")
 	require.NoError(t, err)
-	f.suite = &suite{cfg: harness.Config{Binary: bin, Dir: filepath.Join(dir, "state"), Env: []string{
-		"FTE_TIME_SCALE=0.05", "FTE_FAILPOINTS=" + strings.Join(kills, ","), "FTE_FAILPOINT_DIR=" + f.dir}}}
-	if f.Dev, err = harness.Start(t.Context(), f.cfg); err != nil {
+	cfg.Binary, cfg.Dir, cfg.Failpoints = bin, filepath.Join(dir, "state"), true
+	cfg.Env = append(cfg.Env, "FTE_TIME_SCALE=0.05", "GMAIL_UNITS_PER_MINUTE=100000")
+	f := &failpoints{suite: &suite{cfg: cfg}}
+	if f.Dev, err = harness.Start(t.Context(), cfg); err != nil {
 		os.RemoveAll(dir)
 	}
 	require.NoError(t, err)
+	f.dir = string(f.Failpoints())
 	t.Cleanup(f.end)
 	return f
 }
 
-func (f *failpoints) file(name string) string { return filepath.Join(f.dir, name+".fired") }
-
-// arm has the next process that comes to the failpoint die there.
-func (f *failpoints) arm(t *testing.T, name string) { require.NoError(t, os.Remove(f.file(name))) }
-
 // evidence reads what has fired, of one name or of all.
-func (f *failpoints) evidence(t *testing.T, name string) (all []fired) {
-	raw, err := os.ReadFile(filepath.Join(f.dir, "fired.jsonl"))
-	if os.IsNotExist(err) {
-		return nil
-	}
+func (f *failpoints) evidence(t *testing.T, name string) []harness.Firing {
+	all, err := harness.Failpoints(f.dir).Fired(name)
 	require.NoError(t, err)
-	for line := range strings.Lines(string(raw)) {
-		var one fired
-		require.NoError(t, json.Unmarshal([]byte(line), &one))
-		if name == "" || name == one.Name {
-			all = append(all, one)
-		}
-	}
 	return all
 }
 
@@ -112,7 +89,7 @@ func (f *failpoints) noReceipts(t *testing.T) {
 // A process is killed between any two durable things (N6 of the list of faults):
 // whatever was accepted is answered once, in order, all the same.
 func TestKilledAtEachFailpoint(t *testing.T) {
-	f := mined(t)
+	f := mined(t, harness.Config{})
 	sends := []string{support.FailClaimed, support.FailSent, support.FailLookedUp}
 	ran := 0
 	for _, name := range support.Failpoints {

@@ -218,24 +218,25 @@ func dieAt(ctx context.Context, s *Scene, name string, within time.Duration) err
 	if err != nil {
 		return err
 	}
-	before, err := s.Fired(name)
+	points := s.Failpoints()
+	before, err := points.Fired(name)
 	if err != nil {
 		return err
 	}
 	from := time.Now()
-	if err := s.Arm(name); err != nil {
+	if err := points.Arm(name); err != nil {
 		return err
 	}
 	var fired []harness.Firing
 	for limit := from.Add(min(within, visited)); len(fired) <= len(before) && time.Now().Before(limit) && wait(ctx, 20*time.Millisecond); {
-		if fired, err = s.Fired(name); err != nil {
+		if fired, err = points.Fired(name); err != nil {
 			return err
 		}
 	}
-	if err := s.Disarm(name); err != nil {
+	if err := points.Disarm(name); err != nil {
 		return err
 	}
-	if fired, err = s.Fired(name); err != nil {
+	if fired, err = points.Fired(name); err != nil {
 		return err
 	}
 	if len(fired) <= len(before) {

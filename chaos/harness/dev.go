@@ -28,7 +28,7 @@ type Config struct {
 	Proxy bool
 	// Clocks lets Dev.SetClock move the clocks of the members.
 	Clocks bool
-	// Failpoints lets Dev.Arm have members die at failpoints. The binary must have
+	// Failpoints lets Dev.Failpoints have members die at failpoints. The binary must have
 	// been built with -tags failpoint.
 	Failpoints bool
 	// ReadyWithin is how long a start may take. Defaults to 2 minutes.
@@ -130,7 +130,7 @@ func (d *Dev) prepare() (err error) {
 		}
 	}
 	if d.cfg.Failpoints {
-		if err := d.disarm(); err != nil {
+		if err := d.Failpoints().disarm(); err != nil {
 			return err
 		}
 	}

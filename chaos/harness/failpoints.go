@@ -22,60 +22,64 @@ type Firing struct {
 	At     time.Time `json:"at"`
 }
 
-// mines is the environment in which every failpoint kills whoever comes to it,
-// once it is armed.
-func (d *Dev) mines() []string {
+// Failpoints is the folder (FTE_FAILPOINT_DIR) that arms failpoints and takes the
+// evidence. A point whose file lies there has been used up: everybody passes.
+type Failpoints string
+
+// Failpoints are those of the system. They need Config.Failpoints.
+func (d *Dev) Failpoints() Failpoints {
+	return Failpoints(filepath.Join(d.cfg.Dir, "failpoints"))
+}
+
+// environment is the one in which every failpoint, once it is armed, kills whoever
+// comes to it.
+func (f Failpoints) environment() []string {
 	var kills []string
 	for _, name := range support.Failpoints {
 		kills = append(kills, name+"=kill")
 	}
-	return []string{"FTE_FAILPOINTS=" + strings.Join(kills, ","), "FTE_FAILPOINT_DIR=" + d.failpoints("")}
+	return []string{"FTE_FAILPOINTS=" + strings.Join(kills, ","), "FTE_FAILPOINT_DIR=" + string(f)}
 }
 
-// failpoints is a file below the folder of the failpoints.
-func (d *Dev) failpoints(file string) string {
-	return filepath.Join(d.cfg.Dir, "failpoints", file)
-}
+func (f Failpoints) file(name string) string { return filepath.Join(string(f), name+".fired") }
 
-// disarm lets everybody pass all failpoints: a point whose file lies there has
-// been used up.
-func (d *Dev) disarm() error {
-	if err := os.MkdirAll(d.failpoints(""), 0o700); err != nil {
+// disarm makes the folder and lets everybody pass all failpoints.
+func (f Failpoints) disarm() error {
+	if err := os.MkdirAll(string(f), 0o700); err != nil {
 		return err
 	}
 	for _, name := range support.Failpoints {
-		if err := d.Disarm(name); err != nil {
+		if err := f.Disarm(name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Arm has the next process that comes to the failpoint die there, once. It needs
-// Config.Failpoints.
-func (d *Dev) Arm(name string) error {
-	if !d.cfg.Failpoints {
-		return fmt.Errorf("arm %s: the system was started without failpoints", name)
+// Arm has the next process that comes to the failpoint die there, once.
+func (f Failpoints) Arm(name string) error {
+	if _, err := os.Stat(string(f)); err != nil {
+		return fmt.Errorf("arm %s: the system has no failpoints: %w", name, err)
 	}
-	if err := os.Remove(d.failpoints(name + ".fired")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(f.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("arm %s: %w", name, err)
 	}
 	return nil
 }
 
 // Disarm lets everybody pass the failpoint again, whether or not somebody died there.
-func (d *Dev) Disarm(name string) error {
-	f, err := os.OpenFile(d.failpoints(name+".fired"), os.O_CREATE|os.O_WRONLY, 0o600)
+func (f Failpoints) Disarm(name string) error {
+	file, err := os.OpenFile(f.file(name), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("disarm %s: %w", name, err)
 	}
-	return f.Close()
+	return file.Close()
 }
 
 // Fired reads who died where: at one failpoint, or with an empty name at all, in
 // order of time.
-func (d *Dev) Fired(name string) (all []Firing, err error) {
-	raw, err := os.ReadFile(d.failpoints("fired.jsonl"))
+func (f Failpoints) Fired(name string) (all []Firing, err error) {
+	raw, err := os.ReadFile(filepath.Join(string(f), "fired.jsonl"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

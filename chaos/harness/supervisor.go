@@ -44,7 +44,7 @@ func (d *Dev) launch(ctx context.Context) (ready Ready, err error) {
 		cmd.Env = append(cmd.Env, "FTE_CLOCK_OFFSET=@"+d.clock("{member}"))
 	}
 	if d.cfg.Failpoints {
-		cmd.Env = append(cmd.Env, d.mines()...)
+		cmd.Env = append(cmd.Env, d.Failpoints().environment()...)
 	}
 	cmd.Env = append(cmd.Env, d.cfg.Env...)
 	cmd.Stderr = d.log

@@ -1,0 +1,60 @@
+package chaos
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"fte/chaos/checker"
+	"fte/chaos/harness"
+	"fte/chaos/workload"
+)
+
+// Each fault of processes, topology and clocks strikes once while customers write:
+// each leaves evidence that it happened, and nothing is lost, doubled or out of
+// order. Pauses of 30 and 90 s are FTE_LONG's.
+func TestProcessesTopologyAndClocks(t *testing.T) {
+	f := mined(t, harness.Config{APIs: 2, Model: "sim", Proxy: true, Clocks: true})
+	f.healthy(t)
+	require.NoError(t, f.Gmail(t.Context(), "quota", map[string]int{"units_per_minute": 0}))
+	for i, n := range slices.Concat(processNemeses, timeNemeses) {
+		if n.Takes > manyFor && n.ID == "N3" && os.Getenv("FTE_LONG") != "1" {
+			continue
+		}
+		t.Run(n.ID+" "+n.Name, func(t *testing.T) {
+			w := f.customers(t, workload.Config{Channels: three, Customers: 20, Messages: 20, Over: 4 * time.Second, Redeliver: 0.2, Insist: 40 * time.Second})
+			f.during(t, w, func(ctx context.Context) {
+				scene := &Scene{Dev: f.As(n.ID, i+1), Dice: rand.New(rand.NewPCG(7, uint64(i))), For: 2 * time.Second, Load: w}
+				began := time.Now()
+				require.NoError(t, n.Strike(ctx, scene))
+				f.fell(t, n, i+1, time.Since(began))
+			})
+			f.healthy(t)
+			w.Tail(t.Context(), 3)
+			f.verdict(t, 90*time.Second, checker.Options{MinOK: 0.5}, w)
+		})
+	}
+}
+
+// fell requires that a strike noted what it did, with evidence that it happened,
+// and that it healed.
+func (s *suite) fell(t *testing.T, n Nemesis, strike int, took time.Duration) {
+	fired := 0
+	for _, f := range s.Faults() {
+		if f.Nemesis != n.ID || f.Strike != strike {
+			continue
+		}
+		t.Logf("%s %s, %v: %s %s fired %v: %s", n.ID, n.Name, took.Round(10*time.Millisecond), f.Kind, f.Target, f.Fired, f.Evidence)
+		require.NotEmpty(t, f.Evidence)
+		require.False(t, f.To.IsZero(), "it was not healed")
+		if f.Fired {
+			fired++
+		}
+	}
+	require.Positive(t, fired, "it did not happen")
+}
