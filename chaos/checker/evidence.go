@@ -113,8 +113,8 @@ func (j *court) message(f *finding) {
 	}
 	if f.from.IsZero() {
 		f.from, f.to = m.CommittedAt, end
-		if !m.AcceptedAt.IsZero() && m.AcceptedAt.Before(f.from) {
-			f.from = m.AcceptedAt
+		if at := j.accepted(m); m.Direction == "in" && !at.IsZero() && at.Before(f.from) {
+			f.from = at
 		}
 	}
 }

@@ -98,10 +98,8 @@ func (j *court) putOff(t *Turn) bool {
 // Whoever recorded the step itself has no excuse.
 func (j *court) asleep(c ModelCall, s Step) bool {
 	name := j.names[c.By]
-	for _, o := range j.owners[s.CustomerID] {
-		if o.Epoch == s.Epoch && o.Owner == c.By {
-			return false
-		}
+	if j.ownerAt(s.CustomerID, s.Epoch) == c.By {
+		return false
 	}
 	t := j.turns[turnRef{c.CustomerID, c.Turn}]
 	return t != nil && slices.ContainsFunc(j.Faults, func(f Fault) bool {
@@ -118,7 +116,7 @@ const waking = 10 * time.Second
 
 // evicting are the kinds of fault that take a member's customers while it lives:
 // it learns of it within a heartbeat.
-var evicting = map[string]bool{"suspect": true, "declare": true, "dead": true, "cordon": true, "twin": true, "term": true}
+var evicting = map[string]bool{"declare": true, "twin": true, "term": true, "scale": true}
 
 // strikes tells whether the fault names a member.
 func (f Fault) strikes(name string) bool {

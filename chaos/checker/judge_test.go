@@ -259,12 +259,20 @@ func TestWhatIsAllowed(t *testing.T) {
 		allowed bool
 		plant   func(r *Run)
 	}{
-		"a frozen sender may send twice what was unknown": {true, double},
-		"not when it was never unknown":                   {false, func(r *Run) { double(r); r.Dump.Outbox[0].UnknownAt = time.Time{} }},
-		"not when nobody was frozen":                      {false, func(r *Run) { double(r); r.Faults = r.Faults[:1] }},
-		"not when the freeze came later":                  {false, func(r *Run) { double(r); r.Faults[1].From, r.Faults[1].To = at(16), at(30) }},
-		"not three times":                                 {false, func(r *Run) { double(r); r.Sent = append(r.Sent, r.Sent[3]) }},
-		"not in mail":                                     {false, func(r *Run) { double(r); r.Dump.Outbox[0].Channel = "email" }},
+		"a frozen sender may send twice what was unknown":      {true, double},
+		"not when it was never unknown":                        {false, func(r *Run) { double(r); r.Dump.Outbox[0].UnknownAt = time.Time{} }},
+		"nor when the frozen one is no member":                 {false, func(r *Run) { double(r); r.Dump.Members = []Member{{ID: "w2", Name: "worker-2"}} }},
+		"nor when it was frozen after the outcome was unknown": {false, func(r *Run) { double(r); r.Faults[1].From = at(6) }},
+		"nor when the second came while it was frozen":         {false, func(r *Run) { double(r); r.Faults[1].To = at(16) }},
+		"nor when it woke long before":                         {false, func(r *Run) { double(r); r.Sent[3].At = at(50) }},
+		"nor when it was killed":                               {false, func(r *Run) { double(r); r.Faults[1].Kind = "kill" }},
+		"nor when the fault left no trace":                     {false, func(r *Run) { double(r); r.Faults[1].Fired = false }},
+		"one that was cut off may":                             {true, func(r *Run) { double(r); r.Faults[1].Kind, r.Faults[1].Target = "blackhole", "worker-1>vendors" }},
+		"one whose commit's reply was lost may":                {true, func(r *Run) { double(r); r.Faults[1].Kind, r.Faults[1].Target = "lose_reply", "all>postgres" }},
+		"not when nobody was frozen":                           {false, func(r *Run) { double(r); r.Faults = r.Faults[:1] }},
+		"not when the freeze came later":                       {false, func(r *Run) { double(r); r.Faults[1].From, r.Faults[1].To = at(16), at(30) }},
+		"not three times":                                      {false, func(r *Run) { double(r); r.Sent = append(r.Sent, r.Sent[3]) }},
+		"not in mail":                                          {false, func(r *Run) { double(r); r.Dump.Outbox[0].Channel = "email" }},
 		"a dead letter the model foresees": {true, func(r *Run) {
 			r.History = append(r.History, Op{Channel: "whatsapp", ExternalID: "SM7", Call: 1, Return: 2, Status: 200, Outcome: OK, Allow: []string{"dead"}})
 			r.Dump.DeadLetters = append(r.Dump.DeadLetters, DeadLetter{Channel: "whatsapp", ExternalID: "SM7", State: "dead"})

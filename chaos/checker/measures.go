@@ -55,10 +55,7 @@ func (j *court) measure() {
 			g.uptime.N++
 		}
 	}
-	waited := map[turnRef]time.Duration{} // for the model
-	for _, c := range j.Dump.ModelCalls {
-		waited[turnRef{c.CustomerID, c.Turn}] += time.Duration(c.LatencyMS) * time.Millisecond
-	}
+	waited := j.waited()
 	for at, row := range j.messages {
 		if row.Direction == "in" {
 			j.timed(at, row, of(row.Channel), waited, add)
@@ -77,13 +74,45 @@ func (j *court) measure() {
 	j.identified()
 }
 
+// waited is how long each turn waited for the model: by its accounts, or where
+// there are none from the first call of a step by who recorded it until it was
+// recorded.
+func (j *court) waited() map[turnRef]time.Duration {
+	waited := map[turnRef]time.Duration{}
+	for _, c := range j.Dump.ModelCalls {
+		waited[turnRef{c.CustomerID, c.Turn}] += time.Duration(c.LatencyMS) * time.Millisecond
+	}
+	if len(waited) > 0 {
+		return waited
+	}
+	type call struct {
+		stepRef
+		by string
+	}
+	first := map[call]time.Time{}
+	for _, c := range j.Calls {
+		k := call{stepRef{turnRef{c.CustomerID, c.Turn}, c.Step}, c.By}
+		if at, ok := first[k]; !ok || c.At.Before(at) {
+			first[k] = c.At
+		}
+	}
+	for _, s := range j.Dump.Steps {
+		t := turnRef{s.CustomerID, s.Turn}
+		if at, ok := first[call{stepRef{t, s.Step}, j.ownerAt(s.CustomerID, s.Epoch)}]; ok {
+			waited[t] += max(0, s.At.Sub(at))
+		}
+	}
+	return waited
+}
+
 // timed measures one inbound message: until it was stored, and if it was answered
 // by the agent until the reply was written and until it left.
 func (j *court) timed(at ref, m *Message, g *gauge, waited map[turnRef]time.Duration, add func(*phased, time.Time, time.Duration)) {
-	if m.AcceptedAt.IsZero() || m.CommittedAt.IsZero() {
+	accepted := j.accepted(m)
+	if accepted.IsZero() || m.CommittedAt.IsZero() {
 		return
 	}
-	add(&g.stored, m.AcceptedAt, m.CommittedAt.Sub(m.AcceptedAt))
+	add(&g.stored, accepted, max(0, m.CommittedAt.Sub(accepted)))
 	if j.outcome(m) != "answered" {
 		return
 	}
@@ -92,20 +121,23 @@ func (j *court) timed(at ref, m *Message, g *gauge, waited map[turnRef]time.Dura
 	if t.Kind != "agent" || o == nil {
 		return
 	}
-	add(&g.processed, m.AcceptedAt, max(0, o.CreatedAt.Sub(m.AcceptedAt)-waited[turnRef{t.CustomerID, t.Turn}]))
+	add(&g.processed, accepted, max(0, o.CreatedAt.Sub(accepted)-waited[turnRef{t.CustomerID, t.Turn}]))
 	left := o.SentAt
 	if sends := j.byKey[o.Key()]; len(sends) > 0 {
 		left = j.Sent[sends[0]].At
 	}
-	if one := j.injected[external{m.Channel, m.ExternalID}]; one != nil && one.accepted != Never && !j.About.Zero.IsZero() {
-		if accepted := j.wall(one.accepted); !left.IsZero() {
-			add(&g.answer, accepted, max(0, left.Sub(accepted)))
-		}
-		return
-	}
 	if !left.IsZero() {
-		add(&g.answer, m.AcceptedAt, max(0, left.Sub(m.AcceptedAt)))
+		add(&g.answer, accepted, max(0, left.Sub(accepted)))
 	}
+}
+
+// accepted is when a message was accepted, by who sent it or else by the intake's
+// record, whose clock is a member's.
+func (j *court) accepted(m *Message) time.Time {
+	if o := j.injected[external{m.Channel, m.ExternalID}]; o != nil && o.accepted != Never && !j.About.Zero.IsZero() {
+		return j.wall(o.accepted)
+	}
+	return m.AcceptedAt
 }
 
 // identified counts the customers who asked to be known on another channel, and

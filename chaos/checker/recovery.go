@@ -37,8 +37,8 @@ func (j *court) lives() map[string]*history {
 		m := &j.Dump.Messages[i]
 		h := of(m.CustomerID)
 		h.commits = append(h.commits, m.CommittedAt)
-		if m.Direction == "in" && !m.AcceptedAt.IsZero() {
-			h.busy = append(h.busy, [2]time.Time{m.AcceptedAt, m.CommittedAt})
+		if at := j.accepted(m); m.Direction == "in" && !at.IsZero() {
+			h.busy = append(h.busy, [2]time.Time{at, m.CommittedAt})
 		}
 	}
 	for i := range j.Dump.Turns {
@@ -77,6 +77,16 @@ func (j *court) owner(id string, at time.Time) (owner string, next Ownership) {
 		next = rows[n]
 	}
 	return owner, next
+}
+
+// ownerAt is who had a customer in an epoch.
+func (j *court) ownerAt(id string, epoch int64) string {
+	rows := j.owners[id]
+	n, ok := slices.BinarySearchFunc(rows, epoch, func(o Ownership, epoch int64) int { return cmp.Compare(o.Epoch, epoch) })
+	if !ok {
+		return ""
+	}
+	return rows[n].Owner
 }
 
 // settling is how long after a fault what was on its way is still committed.
@@ -130,7 +140,7 @@ func (j *court) recovery() {
 		if !f.Fired || len(hurt) == 0 {
 			continue
 		}
-		for _, g := range j.gaps(hurt, f.From, f.Kind == "kill") {
+		for _, g := range j.gaps(hurt, f.From, f.Kind == "kill" || f.Kind == "failpoint") {
 			g.Fault = i
 			name := cmp.Or(f.Nemesis, f.Kind)
 			if j.accompanied(i, g) {
@@ -152,11 +162,12 @@ func (j *court) recovery() {
 	}
 }
 
-// hurt are the system ids of the members that a fault names and that lived then.
+// hurt are the system ids of the members that a fault names and that lived then;
+// with the supervisor goes everybody.
 func (j *court) hurt(f Fault) map[string]bool {
 	hurt := map[string]bool{}
 	for _, m := range j.Dump.Members {
-		if f.strikes(m.Name) && !m.JoinedAt.After(f.From) && (m.EndedAt.IsZero() || m.EndedAt.After(f.From)) {
+		if (f.strikes(m.Name) || f.Target == "supervisor") && !m.JoinedAt.After(f.From) && (m.EndedAt.IsZero() || m.EndedAt.After(f.From)) {
 			hurt[m.ID] = true
 		}
 	}
