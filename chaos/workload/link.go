@@ -39,12 +39,13 @@ func (w *Workload) Linkings() []Linking {
 	return all
 }
 
-// How long a customer waits for what we write, how often it looks, and how often it
-// tries after one message.
+// How long a customer waits for what we write, how often it looks, how often it
+// tries after one message, and after how many it gives up.
 const (
 	linkPatience = 90 * time.Second
 	linkLook     = 300 * time.Millisecond
 	linkTries    = 3
+	linkMost     = 8
 )
 
 // link has the customer of an accepted mail or form go on to WhatsApp as a customer
@@ -60,7 +61,7 @@ func (w *Workload) link(ctx context.Context, m Message, op checker.Op) {
 	way := *l
 	w.mu.Unlock()
 	for range linkTries {
-		if way.Linked || ctx.Err() != nil {
+		if way.Linked || way.Tries == linkMost || ctx.Err() != nil {
 			return
 		}
 		way.Tries++
@@ -73,6 +74,9 @@ func (w *Workload) link(ctx context.Context, m Message, op checker.Op) {
 		w.mu.Lock()
 		*l = way
 		w.mu.Unlock()
+		if way.page == "" && m.Channel == support.Email {
+			return // the answer offered no link: the next may
+		}
 	}
 }
 

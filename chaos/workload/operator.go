@@ -26,7 +26,7 @@ type operator struct {
 
 func newOperator(token string) operator {
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // who asked is to know that a customer was merged
-	return operator{token, &http.Client{Timeout: operatorPatience, Transport: &http.Transport{MaxIdleConnsPerHost: 8}, CheckRedirect: stay}}
+	return operator{token, &http.Client{Timeout: operatorPatience, Transport: transport(8), CheckRedirect: stay}}
 }
 
 // request is one request. Key is its Idempotency-Key, if it has one.

@@ -115,12 +115,17 @@ func New(cfg Config) (*Workload, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("plan workload: %w", err)
 	}
-	w := &Workload{cfg: cfg, http: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: cfg.Concurrency}}, slots: make(chan struct{}, cfg.Concurrency),
+	w := &Workload{cfg: cfg, http: &http.Client{Timeout: 60 * time.Second, Transport: transport(cfg.Concurrency)}, slots: make(chan struct{}, cfg.Concurrency),
 		start: time.Now(), known: map[string]string{}, unnamed: map[string][]int{}, tokens: map[string]string{}, linking: map[int]*Linking{}}
 	if cfg.Rate == 0 {
 		w.plan = makePlan(cfg)
 	}
 	return w, nil
+}
+
+// transport keeps connections for those who work at once, while they do.
+func transport(atOnce int) *http.Transport {
+	return &http.Transport{MaxIdleConnsPerHost: atOnce, IdleConnTimeout: 10 * time.Second}
 }
 
 // mostCustomers leaves some of a run's 10,000 addresses to probes.

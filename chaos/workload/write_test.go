@@ -3,8 +3,10 @@ package workload
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,7 +25,7 @@ func TestARateIsKeptWhileSomebodyWaits(t *testing.T) {
 	sim := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue("From") == slow {
 			hung.Add(1)
-			time.Sleep(700 * time.Millisecond) // how long it hangs
+			time.Sleep(250 * time.Millisecond) // how long it hangs
 		}
 		fmt.Fprint(w, `{"webhook_status":200}`)
 	}))
@@ -107,6 +109,7 @@ func TestALinkThatIsNotOffered(t *testing.T) {
 	w.link(ctx, Message{Customer: 0, Channel: support.Email}, checker.Op{Address: "nobody@x.test"})
 	require.Len(t, w.Linkings(), 1)
 	require.False(t, w.Linkings()[0].Linked)
+	require.Equal(t, 1, w.Linkings()[0].Tries)
 	require.Contains(t, w.Linkings()[0].Why, "nothing came")
 }
 
@@ -133,4 +136,38 @@ func TestProbes(t *testing.T) {
 		require.NotContains(t, []string{"0", "1", "2", "3", "4", "5", "6", "7"}, op.Customer)
 	}
 	require.GreaterOrEqual(t, len(w.History()), len(p.Probes()))
+}
+
+// Everything goes away and comes back at the same place: what was tried meanwhile is
+// unknown, and in the end all of it is accepted.
+func TestEverythingGoesAndComesBack(t *testing.T) {
+	v, _ := newTown(t)
+	place, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := place.Addr().String()
+	web := &http.Server{Handler: v}
+	go func() { _ = web.Serve(place) }()
+	w, err := New(Config{Sim: "http://" + address, APIs: []string{"http://" + address}, SiteKey: "dev", Mailbox: "support@fte.test", Channels: three, Run: "r", Customers: 20, Rate: 40,
+		Over: 2 * time.Second, Insist: time.Minute})
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { done <- w.Run(t.Context()) }()
+	require.Eventually(t, func() bool { return len(w.Accepted()) > 10 }, 20*time.Second, 5*time.Millisecond)
+	require.NoError(t, web.Close())
+	unknown := func() bool {
+		return slices.ContainsFunc(w.History(), func(op checker.Op) bool { return op.Outcome == checker.Unknown && op.Status == 0 })
+	}
+	require.Eventually(t, unknown, 20*time.Second, 5*time.Millisecond)
+	place, err = net.Listen("tcp", address)
+	require.NoError(t, err)
+	web = &http.Server{Handler: v}
+	go func() { _ = web.Serve(place) }()
+	defer web.Close()
+	require.NoError(t, <-done)
+	sent := map[string]bool{}
+	for _, op := range w.History() {
+		sent[op.Message] = true
+		require.NotEmpty(t, op.ExternalID, "a try before is one of the same message")
+	}
+	require.Len(t, w.Accepted(), len(sent))
 }
