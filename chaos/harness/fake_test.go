@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,7 +37,10 @@ func fakeDev(behaviour string) {
 		fmt.Fprintln(os.Stderr, "port 80 is taken")
 		os.Exit(1)
 	}
-	sim, _ := net.Listen("tcp", "127.0.0.1:0")
+	sim, err := net.Listen("tcp", os.Args[7])
+	if err != nil {
+		panic(err)
+	}
 	mux := http.NewServeMux()
 	faults := simctl.NewFaults(1)
 	mux.Handle("/_ctl/faults", faults)
@@ -48,23 +53,57 @@ func fakeDev(behaviour string) {
 		}
 		fmt.Fprint(w, `{"items":[{"name":"worker-1"}]}`)
 	})
+	mux.HandleFunc("POST /api/v1/members/{id}/evict", func(w http.ResponseWriter, r *http.Request) {
+		if r.PathValue("id") != "id-1" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "# TYPE go_goroutines gauge\ngo_goroutines 42\ngo_goroutines_created 7")
+	})
 	go http.Serve(sim, mux)
 	url := "http://" + sim.Addr().String()
-	r := Ready{Ready: true, HTTP: url, Sim: url, OperatorToken: "token", SupervisorPID: os.Getpid(), DatabaseURL: "postgres://fte@127.0.0.1:5999/fte"}
-	for i := range 2 {
+	r := Ready{Ready: true, HTTP: url, APIs: []string{"http://127.0.0.1:1", url}, Sim: url, OperatorToken: "token", SupervisorPID: os.Getpid(), DatabaseURL: "postgres://fte@127.0.0.1:5999/fte"}
+	var mu sync.Mutex
+	save := func() {
+		raw, _ := json.Marshal(r)
+		file := filepath.Join(dir, "dev.json")
+		os.WriteFile(file+".new", raw, 0o600)
+		os.Rename(file+".new", file)
+	}
+	var begin func(i int)
+	begin = func(i int) {
 		c := exec.Command(os.Args[0])
 		c.Env = append(os.Environ(), "FTE_FAKE=child")
 		c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := c.Start(); err != nil {
 			panic(err)
 		}
-		go c.Wait()
-		r.Members = append(r.Members, Member{Name: fmt.Sprintf("worker-%d", i+1), Kind: "worker", PID: c.Process.Pid, Generation: 1, State: "active", Address: fmt.Sprintf("127.0.0.1:600%d", i)})
+		r.Members[i].PID = c.Process.Pid
+		r.Members[i].Generation++
+		go func() {
+			c.Wait()
+			if behaviour == "again" {
+				time.Sleep(200 * time.Millisecond)
+				mu.Lock()
+				defer mu.Unlock()
+				begin(i)
+				save()
+			}
+		}()
 	}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM) // before anybody knows that we are here
+	runtime.LockOSThread()               // Pdeathsig is about the thread that forked
+	mu.Lock()
+	for i := range 2 {
+		r.Members = append(r.Members, Member{Name: fmt.Sprintf("worker-%d", i+1), Kind: "worker", State: "active", SystemID: fmt.Sprintf("id-%d", i+1),
+			Address: fmt.Sprintf("127.0.0.1:600%d", i), Metrics: sim.Addr().String()})
+		begin(i)
+	}
+	save()
 	raw, _ := json.Marshal(r)
-	os.WriteFile(filepath.Join(dir, "dev.json"), raw, 0o600)
+	mu.Unlock()
 	fmt.Println(string(raw))
 	<-term
 	for behaviour == "stubborn" {

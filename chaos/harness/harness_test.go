@@ -2,9 +2,11 @@ package harness
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -117,6 +119,181 @@ func TestAStartThatFailsSaysWhy(t *testing.T) {
 	_, err := Start(t.Context(), Config{Binary: os.Args[0], Dir: t.TempDir(), Env: []string{"FTE_FAKE=silent"}})
 	require.ErrorContains(t, err, "no ready line")
 	require.ErrorContains(t, err, "port 80 is taken")
+}
+
+func TestASystemStartsAgainInPlace(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	d := start(t, "good", Config{})
+	view, first := d.As("N40", 3), d.First()
+	require.ErrorContains(t, d.Restart(ctx), "it runs")
+
+	require.NoError(t, d.KillSupervisor(ctx))
+	for _, pid := range []int{first.SupervisorPID, first.Members[0].PID, first.Members[1].PID} {
+		require.False(t, alive(pid))
+	}
+	require.False(t, closed(d.ended), "it is to be started again")
+	require.NoError(t, d.Restart(ctx))
+	second, err := view.Now()
+	require.NoError(t, err)
+	require.NotEqual(t, first.SupervisorPID, second.SupervisorPID)
+	require.Equal(t, first.Sim, second.Sim)
+	_, err = view.Kill(ctx, "worker-1")
+	require.NoError(t, err, "all views know the new supervisor")
+
+	require.NoError(t, view.Halt())
+	require.NoError(t, view.Restart(ctx))
+	require.NoError(t, d.Stop())
+	require.True(t, closed(d.ended))
+	require.NoError(t, d.Restart(ctx))
+	require.False(t, closed(d.ended))
+	third, err := view.Now()
+	require.NoError(t, err)
+	require.Equal(t, first.Sim, third.Sim)
+	require.Equal(t, "N40", d.Faults()[len(d.Faults())-1].Nemesis)
+}
+
+func TestASystemOfSomebodyElseIsHurtAndLeftRunning(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	d := start(t, "good", Config{})
+	other, err := Attach(d.Dir())
+	require.NoError(t, err)
+	_, err = other.Kill(ctx, "worker-1")
+	require.NoError(t, err)
+	for _, err := range []error{other.KillSupervisor(ctx), other.Halt(), other.Restart(ctx)} {
+		require.ErrorIs(t, err, errNotOurs)
+	}
+	require.ErrorContains(t, other.SetClock("worker-1", time.Second), "movable clocks")
+	require.ErrorContains(t, other.Failpoints().Arm("send.sent"), "no failpoints")
+	require.NoError(t, other.Stop())
+	require.True(t, alive(d.First().SupervisorPID))
+
+	require.NoError(t, d.KillSupervisor(ctx))
+	_, err = Attach(d.Dir())
+	require.ErrorContains(t, err, "does not run")
+	_, err = Attach(t.TempDir())
+	require.ErrorContains(t, err, "dev.json")
+}
+
+func TestWhoIsDeadIsWaitedFor(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	d := start(t, "again", Config{})
+	before, err := d.Member("worker-1")
+	require.NoError(t, err)
+	for range 3 {
+		_, err := d.Kill(ctx, "worker-1")
+		require.NoError(t, err)
+	}
+	after, err := d.WaitActive(ctx, "worker-1", before.Generation+2)
+	require.NoError(t, err)
+	require.NotEqual(t, before.PID, after.PID)
+
+	_, resume, err := d.Pause(ctx, "worker-1")
+	require.NoError(t, err)
+	_, err = d.Kill(ctx, "worker-1")
+	require.NoError(t, err)
+	require.NoError(t, resume(), "somebody else killed it meanwhile")
+	last := d.Faults()[len(d.Faults())-1]
+	require.Equal(t, "stop", last.Kind)
+	require.True(t, last.Fired)
+	require.Contains(t, last.Evidence, "was gone")
+
+	require.NoError(t, d.Retire(ctx, "worker-2", " in a test"))
+	require.Contains(t, d.Faults()[len(d.Faults())-1].Evidence, "in a test and took")
+
+	dead := start(t, "good", Config{NoRestart: true})
+	_, err = dead.Kill(ctx, "worker-1")
+	require.NoError(t, err)
+	_, err = dead.Kill(ctx, "worker-1")
+	require.ErrorContains(t, err, "has ended", "nobody starts it again")
+}
+
+func TestAStarvedProcessHasLittle(t *testing.T) {
+	d := start(t, "good", Config{})
+	m, err := d.Member("worker-1")
+	require.NoError(t, err)
+	require.NoError(t, d.Starve(t.Context(), "worker-1", 500*time.Millisecond))
+	require.NotEqual(t, byte('T'), state(m.PID))
+	require.Equal(t, "starve", d.Faults()[0].Kind)
+	require.True(t, d.Faults()[0].Fired)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(150*time.Millisecond, cancel)
+	require.NoError(t, d.Starve(ctx, "worker-1", time.Hour))
+	require.NotEqual(t, byte('T'), state(m.PID), "it is left running")
+}
+
+func TestMembersAreSampled(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	d := start(t, "good", Config{})
+	all, err := d.Sample(ctx)
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	require.Equal(t, "worker-1", all[0].Name)
+	require.Equal(t, 42, all[0].Goroutines)
+	require.Greater(t, all[0].RSS, int64(1<<20))
+	_, err = d.Gauge(ctx, "worker-1", "go_nothing")
+	require.ErrorContains(t, err, "go_nothing")
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	before, err := sockets(os.Getpid())
+	require.NoError(t, err)
+	second, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer second.Close()
+	after, err := sockets(os.Getpid())
+	require.NoError(t, err)
+	require.Greater(t, after, before)
+
+	_, err = d.Kill(ctx, "worker-1")
+	require.NoError(t, err)
+	all, err = d.Sample(ctx)
+	require.NoError(t, err)
+	require.Len(t, all, 1, "who is dead is left out")
+}
+
+func TestFailpointsAreArmedOneByOne(t *testing.T) {
+	d := start(t, "good", Config{Failpoints: true})
+	points := d.Failpoints()
+	require.FileExists(t, points.file("send.sent"))
+	none, err := points.Fired("")
+	require.NoError(t, err)
+	require.Empty(t, none)
+	require.NoError(t, points.Arm("send.sent"))
+	require.NoFileExists(t, points.file("send.sent"))
+	require.NoError(t, os.WriteFile(filepath.Join(string(points), "fired.jsonl"), []byte(`{"name":"send.sent","member":"worker-1","pid":7,"hit":2}`+"\n"+`{"name":"step.made"}`+"\n"+`{"name":"se`), 0o600))
+	one, err := points.Fired("send.sent")
+	require.NoError(t, err)
+	require.Equal(t, []Firing{{Name: "send.sent", Member: "worker-1", PID: 7, Hit: 2}}, one)
+	all, err := points.Fired("")
+	require.NoError(t, err)
+	require.Len(t, all, 2, "the third is being written")
+	require.NoError(t, points.Disarm("send.sent"))
+	require.NoError(t, points.Disarm("send.sent"))
+	require.FileExists(t, points.file("send.sent"))
+}
+
+func TestClocksHoldsAndOperators(t *testing.T) {
+	d := start(t, "good", Config{Clocks: true})
+	require.NoError(t, d.SetClock("worker-1", -time.Minute))
+	raw, err := os.ReadFile(d.clock("worker-1"))
+	require.NoError(t, err)
+	require.Equal(t, "-1m0s", string(raw))
+
+	release, err := d.Hold("worker-1")
+	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(d.Dir(), "hold", "worker-1"))
+	require.NoError(t, release())
+	require.NoFileExists(t, filepath.Join(d.Dir(), "hold", "worker-1"))
+	require.NoError(t, release())
+
+	require.NoError(t, d.Evict(t.Context(), "id-1"), "by the API process that answers")
+	require.ErrorContains(t, d.Evict(t.Context(), "id-9"), "404")
 }
 
 func TestRecovery(t *testing.T) {
