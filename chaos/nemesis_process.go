@@ -132,16 +132,20 @@ func roll(ctx context.Context, s *Scene) error {
 	return errors.Join(err, heal())
 }
 
+// thinks is how long a worker may take to have a turn under way.
+const thinks = 2 * time.Second
+
 // replace ends a member by SIGTERM and waits until its successor is active.
 func replace(ctx context.Context, s *Scene, m harness.Member) error {
 	ctx, cancel := back(ctx)
 	defer cancel()
 	busy := ""
 	if m.Kind == "worker" {
-		n, err := s.Thinking(ctx, m.Name)
-		if err == nil {
-			busy = fmt.Sprintf(" during %d turns", n)
+		turns := 0
+		for asked := time.Now(); turns == 0 && time.Since(asked) < thinks && wait(ctx, 50*time.Millisecond); {
+			turns, _ = s.Thinking(ctx, m.Name) // Postgres may be somebody else's victim
 		}
+		busy = fmt.Sprintf(" during %d turns", turns)
 	}
 	if err := s.Retire(ctx, m.Name, busy); err != nil {
 		return err
