@@ -14,7 +14,7 @@ import (
 )
 
 // echo answers every line with itself.
-func echo(t *testing.T) string {
+func echo(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })

@@ -165,7 +165,7 @@ func TestDropHoldsUpNewConnections(t *testing.T) {
 	require.Equal(t, Struck{Frozen: 1}, f.Struck())
 }
 
-// Everything arrives in order, late by no less than the least delay, each way.
+// Everything arrives in order.
 func TestSlowKeepsTheOrder(t *testing.T) {
 	p := proxied(t)
 	c, err := dial(t, p, "worker-1", echo(t))
@@ -173,7 +173,6 @@ func TestSlowKeepsTheOrder(t *testing.T) {
 	f := p.Add(Rule{Harm: Slow, Min: 50 * time.Millisecond, Max: 100 * time.Millisecond, Way: Down})
 	in := bufio.NewReader(c)
 	for i := range 20 {
-		began := time.Now()
 		_, err := fmt.Fprintln(c, i)
 		require.NoError(t, err)
 		if i%2 == 0 { // two of them on the way
@@ -184,14 +183,12 @@ func TestSlowKeepsTheOrder(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, fmt.Sprintln(want), line)
 		}
-		require.GreaterOrEqual(t, time.Since(began), 10*time.Millisecond)
 	}
 	struck := f.Heal()
 	require.GreaterOrEqual(t, struck.Delayed, 10)
-	began := time.Now()
 	_, err = say(c, "quick", soon)
 	require.NoError(t, err)
-	require.Less(t, time.Since(began), 45*time.Millisecond, "it is healed")
+	require.Equal(t, struck, f.Struck(), "it is healed")
 }
 
 func TestSlowTakesAtLeastItsLeast(t *testing.T) {
