@@ -44,6 +44,20 @@ func TestThreeChannelsAreValid(t *testing.T) {
 	require.Equal(t, Valid, v.Result, "%+v %v", v.Violations, v.Why)
 }
 
+// The first try at a mail got no answer, so that it does not know the thread.
+func TestAThreadIsKnownToTheTryThatWasAnswered(t *testing.T) {
+	r := mailed()
+	for _, op := range r.History {
+		if op.Channel == "email" {
+			op.Call, op.Return, op.Outcome, op.ThreadID = op.Call-5, Never, Unknown, ""
+			r.History = append(r.History, op)
+		}
+	}
+	require.Equal(t, Valid, Judge(r).Result, "%v", Judge(r))
+	r.Sent[3].ThreadID = "g2"
+	require.Equal(t, Violated, Judge(r).Result)
+}
+
 func TestEachChannelsViolationIsFound(t *testing.T) {
 	mail := func(r *Run) *Send { return &r.Sent[3] }
 	shown := func(r *Run) *Ticket { return &r.Tickets[0] }

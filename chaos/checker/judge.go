@@ -187,9 +187,11 @@ func (j *court) index() {
 			o = &one{op: op, call: op.Call, accepted: Never, allow: map[string]bool{}}
 			j.injected[e] = o
 		}
+		thread := cmp.Or(o.op.ThreadID, op.ThreadID) // known to those that were answered
 		if op.Call < o.call {
 			o.op, o.call = op, op.Call
 		}
+		o.op.ThreadID = thread
 		if op.Outcome == OK && op.Return < o.accepted {
 			o.accepted = op.Return
 		}
