@@ -1,12 +1,10 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"fte/chaos/checker"
 )
@@ -59,15 +57,6 @@ type item struct {
 	Tables           []node
 	Faults           []string
 	Events           []event
-}
-
-// event is one moment in the life of a message.
-type event struct {
-	at    time.Time
-	Clock string
-	Since string // since the one before
-	What  string
-	Class string // fault, owner or none
 }
 
 // evidence groups violations by invariant.
@@ -132,8 +121,8 @@ func (c *court) item(v checker.Violation) item {
 	}
 	add("outbox", replies)
 	add("ownership_log", c.owners[it.Customer])
-	it.Tables = append(it.Tables, c.rows(v)...)
-	it.Events = c.biography(m, e, turns, replies)
+	it.Tables = append(it.Tables, c.rows(v, it.Tables)...)
+	it.Events = c.biography(it.Customer, v.At, m, e, turns, replies)
 	for _, i := range v.Faults {
 		it.Faults = append(it.Faults, strings.TrimSpace(c.tell(c.run.Faults[i])+". "+c.run.Faults[i].Evidence))
 	}
@@ -150,16 +139,18 @@ func replySeqs(turns []checker.Turn) (seqs []int64) {
 	return seqs
 }
 
-// rows are the rows that a violation names in tables beside those that are shown
-// of every message.
-func (c *court) rows(v checker.Violation) []node {
+// rows are the rows that a violation names in tables that are not shown yet.
+func (c *court) rows(v checker.Violation, shown []node) []node {
 	d := c.run.Dump
 	var out []node
 	for _, t := range []struct {
 		name string
 		rows any
-	}{{"customers", d.Customers}, {"turn_steps", d.Steps}, {"llm_calls", d.ModelCalls}, {"tickets", d.Tickets}, {"conversations", d.Conversations},
+	}{{"customers", d.Customers}, {"messages", d.Messages}, {"turns", d.Turns}, {"outbox", d.Outbox}, {"turn_steps", d.Steps}, {"llm_calls", d.ModelCalls}, {"tickets", d.Tickets}, {"conversations", d.Conversations},
 		{"dead_letters", d.DeadLetters}, {"members", d.Members}} {
+		if slices.ContainsFunc(shown, func(n node) bool { return n.Name == t.name }) {
+			continue
+		}
 		all := reflect.ValueOf(t.rows)
 		named := reflect.MakeSlice(all.Type(), 0, 0)
 		for _, r := range v.Rows {
@@ -196,85 +187,4 @@ func (c *court) about(v checker.Violation) (*checker.Message, external) {
 		return c.stored[e], e
 	}
 	return nil, external{}
-}
-
-// biography is what happened to one message, in order: injected, committed, its turns,
-// its customer's owners, its replies.
-func (c *court) biography(m *checker.Message, e external, turns []checker.Turn, replies []checker.Outbox) []event {
-	var all []event
-	add := func(at time.Time, class, format string, args ...any) {
-		if !at.IsZero() {
-			all = append(all, event{at: at, Class: class, What: fmt.Sprintf(format, args...)})
-		}
-	}
-	if zero := c.run.About.Zero; !zero.IsZero() {
-		for _, op := range c.ops[e] {
-			what := "injected"
-			if op.Redelivery {
-				what = "injected again"
-			}
-			end := "no answer"
-			if op.Return != checker.Never {
-				end = fmt.Sprintf("%d after %s", op.Status, spell(time.Duration(op.Return-op.Call)))
-			}
-			add(zero.Add(time.Duration(op.Call)), "", "%s by %s: %s (%s)", what, op.Client, op.Outcome, end)
-		}
-	}
-	if m != nil {
-		add(m.AcceptedAt, "", "accepted")
-		add(m.CommittedAt, "", "committed as seq %d at version %d, epoch %d", m.Seq, m.Version, m.Epoch)
-	}
-	for _, t := range turns {
-		add(t.ClaimedAt, "", "turn %d claimed at epoch %d", t.Turn, t.Epoch)
-		add(t.EndedAt, "", "turn %d %s %s", t.Turn, t.State, t.Outcome)
-	}
-	for _, o := range replies {
-		add(o.CreatedAt, "", "reply seq %d written to the outbox", o.Seq)
-		add(o.UnknownAt, "", "reply seq %d: whether the vendor has it is unknown", o.Seq)
-		add(o.SentAt, "", "reply seq %d %s, attempt %d", o.Seq, o.State, o.Attempt)
-		for _, s := range c.sent[o.Key()] {
-			add(s.At, "", "a vendor accepted reply seq %d as %s", o.Seq, s.ProviderID)
-		}
-	}
-	if m == nil || len(all) == 0 {
-		return all
-	}
-	from, to := slices.MinFunc(all, byTime).at, slices.MaxFunc(all, byTime).at
-	for _, o := range c.owners[m.CustomerID] {
-		if !o.At.Before(from) && !o.At.After(to) {
-			add(o.At, "owner", "%s takes the customer over at epoch %d (%s)", cmp.Or(c.nameOf[o.Owner], o.Owner), o.Epoch, o.Reason)
-		}
-	}
-	for _, f := range c.run.Fences {
-		if f.CustomerID == m.CustomerID && !f.At.Before(from) && !f.At.After(to) {
-			add(f.At, "owner", "the fence refuses a commit of %s", f.Name)
-		}
-	}
-	return all
-}
-
-func byTime(a, b event) int { return a.at.Compare(b.at) }
-
-// told puts faults between the moments of a life and writes their times.
-func (c *court) told(life []event) []event {
-	if len(life) == 0 {
-		return nil
-	}
-	from, to := slices.MinFunc(life, byTime).at, slices.MaxFunc(life, byTime).at
-	for _, f := range c.run.Faults {
-		if !f.From.Before(from) && !f.From.After(to) {
-			life = append(life, event{at: f.From, Class: "fault", What: c.label(f) + " strikes " + f.Target})
-		}
-		if f.To.After(f.From) && !f.To.Before(from) && !f.To.After(to) {
-			life = append(life, event{at: f.To, Class: "fault", What: c.label(f) + " on " + f.Target + " is over"})
-		}
-	}
-	slices.SortStableFunc(life, byTime)
-	for i := range life {
-		life[i].Clock = c.win.clock(life[i].at)
-		if i > 0 {
-			life[i].Since = "+" + spell(life[i].at.Sub(life[i-1].at))
-		}
-	}
-	return life
 }

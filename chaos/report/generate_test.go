@@ -70,6 +70,7 @@ type generator struct {
 	owner   map[string]string
 	epoch   map[string]int64
 	seq     map[string]int64
+	past    int // faults whose effect is over
 }
 
 func id(name string, generation int64) string { return fmt.Sprintf("%s-%d", name, generation) }
@@ -127,11 +128,11 @@ func (g *generator) message(n int, at time.Time) {
 	customer := fmt.Sprintf("00000000-0000-7000-8000-%012d", n%80)
 	channel := channels[n%3]
 	slow := 1.0
-	for _, f := range g.run.Faults {
-		if at.After(f.From.Add(-200*time.Millisecond)) && at.Before(f.From.Add(3*time.Second)) {
-			slow = 6
-			break
-		}
+	for g.past < len(g.run.Faults) && at.After(g.run.Faults[g.past].From.Add(3*time.Second)) {
+		g.past++
+	}
+	if g.past < len(g.run.Faults) && at.After(g.run.Faults[g.past].From) {
+		slow = 6
 	}
 	accept := time.Duration(slow * (4 + 10*g.dice.Float64()) * float64(time.Millisecond))
 	answer := time.Duration(slow * (200 + 300*g.dice.ExpFloat64()) * float64(time.Millisecond))
@@ -170,13 +171,17 @@ func (g *generator) sample(at time.Time) {
 	}
 }
 
-// violate takes message n of a run for lost and another for answered twice.
+// violate takes message n of a run for lost, its customer for taken over twice at
+// once, and another message for answered twice.
 func violate(run *checker.Run, v *checker.Verdict, n int) {
 	m, other := run.Dump.Messages[2*n], run.Dump.Messages[2*n+4]
 	v.Result, v.Found = checker.Violated, map[string]int{"I1": 1, "I7": 240}
 	v.Violations = []checker.Violation{{Invariant: "I1", Customer: m.CustomerID, Seq: m.Seq, Channel: m.Channel, ExternalID: m.ExternalID, Detail: "accepted, and its outcome is <open>", At: m.CommittedAt,
 		Faults: []int{0, 1}, Rows: []checker.Row{{Table: "customers", Key: map[string]string{"id": m.CustomerID}}}}}
 	run.Dump.Customers = append(run.Dump.Customers, checker.Customer{ID: m.CustomerID, Version: 4242, Epoch: 1})
+	v.Found["I9"] = 1
+	v.Violations = append(v.Violations, checker.Violation{Invariant: "I9", Customer: m.CustomerID, Detail: "ownership_log goes from epoch 1 to 3", At: m.CommittedAt,
+		Rows: []checker.Row{{Table: "turns", Key: map[string]string{"customer_id": m.CustomerID, "turn": "1"}}}})
 	for range 100 {
 		v.Violations = append(v.Violations, checker.Violation{Invariant: "I7", Customer: other.CustomerID, Seq: other.Seq, Channel: other.Channel, ExternalID: other.ExternalID, Detail: "vendors accepted its key 2 times"})
 	}

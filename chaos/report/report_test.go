@@ -24,7 +24,9 @@ func written(t *testing.T, name string, run *checker.Run, v checker.Verdict) str
 		dir = filepath.Join(keep, name)
 		require.NoError(t, os.MkdirAll(dir, 0o755))
 	}
-	require.NoError(t, run.Save(dir))
+	if len(run.History) < 10_000 { // the raw files of a long run take the most time
+		require.NoError(t, run.Save(dir))
+	}
 	raw, err := json.Marshal(v)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "verdict.json"), raw, 0o644))
@@ -72,7 +74,7 @@ func TestAViolationIsShownWithItsEvidence(t *testing.T) {
 	m := run.Dump.Messages[40]
 	run.Fences = []checker.Fence{{At: m.CommittedAt.Add(time.Millisecond), Name: "worker-2", CustomerID: m.CustomerID}}
 	html := written(t, "violated", run, v)
-	require.Contains(t, html, "241 violations of 2 invariants.")
+	require.Contains(t, html, "242 violations of 3 invariants.")
 	require.Contains(t, html, "No loss: every accepted message is stored once")
 	require.Contains(t, html, "accepted, and its outcome is &lt;open&gt;")
 	require.NotContains(t, html, "<script>alert")
@@ -83,6 +85,11 @@ func TestAViolationIsShownWithItsEvidence(t *testing.T) {
 	require.Contains(t, one, "NOT FIRED", "a fault that was on")
 	require.Contains(t, one, "4,242", "a row that the judge named")
 	require.Contains(t, one, m.ExternalID)
+	fence := html[strings.Index(html, "ownership_log goes from epoch"):]
+	fence = fence[:strings.Index(fence, "</details>")]
+	require.Contains(t, fence, "this is when it shows")
+	require.Contains(t, fence, "the fence refuses a commit of worker-2", "what happened to the customer then")
+	require.Contains(t, fence, "<caption>turns</caption>", "a row that the judge named")
 	require.Contains(t, html, "88 more violations")
 	require.Contains(t, html, "140 violations more in verdict.json")
 }
