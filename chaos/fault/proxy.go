@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -245,8 +246,12 @@ func (p *Proxy) serve(a net.Conn) {
 		defer p.mu.Unlock()
 		p.forget(l)
 	}()
+	began := time.Now()
 	if p.pass(l, opening) != ahead {
 		_ = reply(a, refused)
+		return
+	}
+	if time.Since(began) > silent && left(a, in) {
 		return
 	}
 	b, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(p.ctx, "tcp", to)
@@ -270,6 +275,18 @@ func (p *Proxy) serve(a net.Conn) {
 	both.Go(func() { p.copy(l, b, in, Up) })
 	both.Go(func() { p.copy(l, a, b, Down) })
 	both.Wait()
+}
+
+// silent is how long who dials can be without an answer before it may have given up.
+const silent = 100 * time.Millisecond
+
+// left tells whether who dialled has gone: what nobody waits for is not dialled.
+// It has nothing to say before it is answered.
+func left(a net.Conn, in *bufio.Reader) bool {
+	_ = a.SetReadDeadline(time.Now().Add(time.Millisecond))
+	defer a.SetReadDeadline(time.Time{})
+	_, err := in.Peek(1)
+	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // copy moves bytes one way until either side or a rule ends the connection.

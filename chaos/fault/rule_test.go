@@ -2,6 +2,7 @@ package fault
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/proxy"
 )
 
 // listener keeps what it is sent, whole lines, and says what it is told to.
@@ -163,6 +165,30 @@ func TestDropHoldsUpNewConnections(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "here", got)
 	require.Equal(t, Struck{Frozen: 1}, f.Struck())
+}
+
+// Who gave up meanwhile is not connected by the heal.
+func TestNobodyIsConnectedWhoHasLeft(t *testing.T) {
+	p := proxied(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	f := p.Add(Rule{Harm: Freeze})
+	socks, err := proxy.SOCKS5("tcp", p.Addr(), nil, proxy.Direct)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*silent)
+	defer cancel()
+	_, err = socks.(proxy.ContextDialer).DialContext(ctx, "tcp", l.Addr().String())
+	require.True(t, timedOut(err), "it waited in vain, not %v", err)
+	f.Heal()
+	require.Eventually(t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.links) == 0
+	}, soon, time.Millisecond)
+	require.NoError(t, l.(*net.TCPListener).SetDeadline(time.Now().Add(10*time.Millisecond)))
+	_, err = l.Accept()
+	require.True(t, timedOut(err), "somebody was connected: %v", err)
 }
 
 // Everything arrives in order.
