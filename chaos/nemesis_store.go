@@ -134,7 +134,7 @@ func grow(ctx context.Context, s *Scene) error {
 	}
 	drained, stop := context.WithTimeout(within, growFor-learn)
 	defer stop()
-	if err := s.Drained(drained, ch); err != nil {
+	if err := s.Drained(drained, ch, s.Load.Accepted()); err != nil {
 		return missed(err)
 	}
 	known := time.NewTimer(learn)

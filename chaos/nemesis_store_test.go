@@ -44,7 +44,7 @@ func struck(t *testing.T) *suite {
 func (s *suite) strike(t *testing.T, ctx context.Context, w *workload.Workload, n Nemesis, number int) {
 	began := time.Now()
 	dev := s.As(n.ID, number)
-	err := n.Strike(ctx, &Scene{Dev: dev, Dice: rand.New(rand.NewPCG(1, uint64(number))), For: 2 * time.Second, Load: w})
+	err := n.Strike(ctx, &Scene{Dev: dev, Dice: rand.New(rand.NewPCG(3, uint64(number))), For: 2 * time.Second, Load: w})
 	if err != nil {
 		t.Errorf("%s %s: %v", n.ID, n.Name, err)
 	}
@@ -68,7 +68,7 @@ func (s *suite) strike(t *testing.T, ctx context.Context, w *workload.Workload, 
 // write on three channels; poison falls together with the others.
 func TestStoresVendorsAndPoison(t *testing.T) {
 	s := struck(t)
-	w := s.customers(t, workload.Config{Channels: three, Customers: 40, Messages: 300, Over: 80 * time.Second, Redeliver: 0.1, Insist: 30 * time.Second})
+	w := s.customers(t, workload.Config{Channels: three, Customers: 40, Messages: 300, Over: 70 * time.Second, Redeliver: 0.1, Insist: 30 * time.Second})
 	s.during(t, w, func(ctx context.Context) {
 		var poisoned sync.WaitGroup
 		poisoned.Go(func() {
@@ -85,7 +85,7 @@ func TestStoresVendorsAndPoison(t *testing.T) {
 	})
 	s.healthy(t)
 	w.Tail(t.Context(), 10)
-	v := s.verdict(t, 90*time.Second, checker.Options{MinOK: 0.6}, w)
+	v := s.verdict(t, 2*time.Minute, checker.Options{MinOK: 0.6}, w)
 	require.Positive(t, v.Counts["outcome_quarantined"], "no message was poison")
 }
 

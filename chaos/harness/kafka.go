@@ -270,18 +270,23 @@ func (d *Dev) Lag(ch support.Channel) (lag, written int64, err error) {
 // still is how long nothing may be written for a topic to be drained.
 const still = 3 * time.Second
 
-// Drained waits until the intake has marked everything of a channel and nothing
-// has been written for 3 s.
-func (d *Dev) Drained(ctx context.Context, ch support.Channel) error {
-	var last, left int64
+// Drained waits until the intake has marked everything of a channel, nothing has
+// been written to it for 3 s, what was accepted is stored and nothing is parked.
+func (d *Dev) Drained(ctx context.Context, ch support.Channel, accepted []string) error {
+	var written, behind int64 = -1, 0
+	var left Open
 	var asked error
 	for since := time.Now(); time.Since(since) < still; {
-		lag, written, err := d.Lag(ch)
-		if err != nil || lag > 0 || written != last {
-			last, left, asked, since = written, lag, err, time.Now()
+		lag, now, err := d.Lag(ch)
+		if err == nil {
+			left, err = d.left(ctx, accepted)
+		}
+		if err != nil || lag > 0 || now != written || left.Missing+left.Parked > 0 {
+			written, behind, asked, since = now, lag, err, time.Now()
 		}
 		if !pause(ctx, 200*time.Millisecond) {
-			return fmt.Errorf("drain %s: %d of %d records are left: %w", ch.InboundTopic(), left, last, errors.Join(asked, ctx.Err()))
+			return fmt.Errorf("drain %s: %d of %d records are left, %d messages are not stored, %d are parked: %w",
+				ch.InboundTopic(), behind, written, left.Missing, left.Parked, errors.Join(asked, ctx.Err()))
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"fte/ingress/kafka/kafkatest"
+	"fte/persistence/persistencetest"
 	"fte/support"
 )
 
@@ -71,6 +72,7 @@ func TestRecordsAreDeliveredAgainAsTheyWere(t *testing.T) {
 // its place and gets all partitions back; then it gets those that are added.
 func TestTheIntakeIsRebalancedAndGrows(t *testing.T) {
 	d := broker(t, 6)
+	d.first.DatabaseURL = persistencetest.URL(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := kafkaConfig()
@@ -100,8 +102,11 @@ func TestTheIntakeIsRebalancedAndGrows(t *testing.T) {
 	require.EqualValues(t, 6, written)
 	soon, end := context.WithTimeout(ctx, still+time.Second)
 	defer end()
-	require.ErrorContains(t, d.Drained(soon, support.WhatsApp), "6 of 6 records are left")
-	require.NoError(t, d.Drained(ctx, support.Email), "a topic without records")
+	require.ErrorContains(t, d.Drained(soon, support.WhatsApp, nil), "6 of 6 records are left")
+	require.NoError(t, d.Drained(ctx, support.Email, nil), "a topic without records")
+	soon, end = context.WithTimeout(ctx, still+time.Second)
+	defer end()
+	require.ErrorContains(t, d.Drained(soon, support.Email, []string{"SM1"}), "1 messages are not stored")
 
 	require.NoError(t, d.Rebalance(ctx, support.WhatsApp, 3*time.Second, rand.New(rand.NewPCG(1, 1))))
 	f := noted(t, d)
