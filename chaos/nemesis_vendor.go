@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -86,40 +87,44 @@ func fails(ctx context.Context, s *Scene, f harness.VendorFault) error {
 // duplicates has everything come twice, and old messages again in bursts.
 func duplicates(ctx context.Context, s *Scene) error {
 	f := checker.Fault{Kind: "duplicates", Target: "twilio and gmail", From: time.Now()}
-	twice, again := 0, 0
-	before, err := s.Injected(ctx)
-	for _, k := range []struct {
-		what  string
-		knobs map[string]any
-	}{{"whatsapp/options", map[string]any{"redeliver": 1, "duplicate": 1, "shuffle": 0.5, "early": 0.3}}, {"gmail/push", map[string]any{"duplicate": true, "reorder": true}}} {
-		if err == nil {
-			var back func() error
-			if back, err = s.Turn(ctx, k.what, k.knobs); err == nil {
-				defer back() // the run says so when the simulators stay away
-			}
-		}
+	missed := func(err error) error {
+		f.To, f.Evidence = time.Now(), err.Error()
+		s.Note(f)
+		return nil
 	}
-	for until := f.From.Add(min(s.For, longestOutage)); err == nil && time.Now().Before(until) && ctx.Err() == nil; wait(ctx, 500*time.Millisecond) {
-		late := before[max(0, len(before)-100):]
+	before, err := s.Injected(ctx)
+	if err != nil {
+		return missed(err)
+	}
+	whatsapp, err := s.Turn(ctx, "whatsapp/options", map[string]any{"redeliver": 1, "duplicate": 1, "shuffle": 0.5, "early": 0.3})
+	if err != nil {
+		return missed(err)
+	}
+	gmail, err := s.Turn(ctx, "gmail/push", map[string]any{"duplicate": true, "reorder": true})
+	if err != nil {
+		return errors.Join(missed(err), whatsapp())
+	}
+	late, again, twice := before[max(0, len(before)-100):], 0, 0
+	for until := f.From.Add(min(s.For, longestOutage)); time.Now().Before(until) && ctx.Err() == nil; wait(ctx, 500*time.Millisecond) {
 		for range min(8, len(late)) {
 			if s.Redeliver(ctx, anyOf(s, late)) == nil {
 				again++
 			}
 		}
 	}
-	after, last := s.Injected(context.WithoutCancel(ctx))
+	healed := errors.Join(whatsapp(), gmail())
+	after, err := s.Injected(context.WithoutCancel(ctx))
 	for _, in := range after[min(len(before), len(after)):] {
 		if in.RedeliveryOf != 0 {
 			twice++
 		}
 	}
-	f.To, f.Fired = time.Now(), twice > 0
-	f.Evidence = fmt.Sprintf("%d deliveries were repetitions, %d of them of old messages", twice, again)
-	if err != nil || last != nil {
-		f.Evidence = fmt.Sprintf("%s; %v %v", f.Evidence, err, last)
+	f.To, f.Fired, f.Evidence = time.Now(), twice > 0, fmt.Sprintf("%d deliveries were repetitions, %d of them of old messages", twice, again)
+	if err != nil {
+		f.Evidence += "; " + err.Error()
 	}
 	s.Note(f)
-	return nil
+	return healed
 }
 
 // gaps loses Gmail's notifications for a while, and then its history: the mailbox
@@ -144,7 +149,7 @@ func gaps(ctx context.Context, s *Scene) error {
 	wait(ctx, min(s.For, longestOutage))
 	forgot := s.Gmail(context.WithoutCancel(ctx), "history", map[string]bool{"expire": true})
 	if err := heard(); err != nil {
-		return lost(err)
+		return err
 	}
 	if forgot != nil {
 		return lost(forgot)
