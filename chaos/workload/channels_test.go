@@ -103,6 +103,7 @@ func TestCustomersMixTheirChannels(t *testing.T) {
 }
 
 func TestThreeChannelsAreWrittenTo(t *testing.T) {
+	t.Parallel()
 	v, w := newWorld(t, nil)
 	require.NoError(t, w.Run(context.Background()))
 	require.Len(t, w.Accepted(), 150)

@@ -22,6 +22,7 @@ func works(t *testing.T, run func(context.Context) error, enough func() bool) {
 }
 
 func TestPeopleTakeOverAndGiveBack(t *testing.T) {
+	t.Parallel()
 	v, w := populated(t, nil)
 	require.NoError(t, w.Run(t.Context()))
 	p, err := NewPersons(w, PersonsConfig{Token: "token", Every: 20 * time.Millisecond, People: []string{"a", "b", "c", "d", "e", "f"}})
@@ -44,6 +45,7 @@ func TestPeopleTakeOverAndGiveBack(t *testing.T) {
 // Answers to take-overs and releases get lost: a take-over promises nothing then,
 // and after such a release nobody takes that customer over again.
 func TestAnswersToPeopleGetLost(t *testing.T) {
+	t.Parallel()
 	v, w := populated(t, func(c *Config) { c.Customers = 30; c.Messages = 90 })
 	require.NoError(t, w.Run(t.Context()))
 	v.lose = func(what string, n int) bool { return (what == "takeover" || what == "release") && n%3 == 1 }
@@ -76,6 +78,7 @@ func TestAnswersToPeopleGetLost(t *testing.T) {
 // A reader sees whole conversations, also of those who were merged, and moves when
 // its process does not answer.
 func TestReaders(t *testing.T) {
+	t.Parallel()
 	v, w := populated(t, nil)
 	require.NoError(t, w.Run(t.Context()))
 	v.mu.Lock()

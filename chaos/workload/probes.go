@@ -18,8 +18,9 @@ const probers = 30
 
 // Probes try whether each channel accepts.
 type Probes struct {
-	load  *Workload
-	every time.Duration
+	load   *Workload
+	every  time.Duration
+	within time.Duration
 
 	mu  sync.Mutex // guards all
 	all []checker.Probe
@@ -28,7 +29,7 @@ type Probes struct {
 // NewProbes tries each of the workload's channels so many times a minute, by
 // messages of customers beyond the workload's own; they are in its history.
 func NewProbes(load *Workload, perMinute int) *Probes {
-	return &Probes{load: load, every: time.Minute / time.Duration(max(perMinute, 1))}
+	return &Probes{load: load, every: time.Minute / time.Duration(max(perMinute, 1)), within: ProbeWithin}
 }
 
 // Run tries until ctx ends, whatever became of the probes before. One that is cut
@@ -49,13 +50,17 @@ func (p *Probes) Run(ctx context.Context) error {
 	return nil
 }
 
-// try is one probe.
+// try is one probe. As our form and a load balancer do, it goes on to the next edge
+// with the same key while one does not answer; a vendor does so by itself.
 func (p *Probes) try(ctx context.Context, customer int, channel support.Channel) {
-	within, cancel := context.WithTimeout(ctx, ProbeWithin)
+	within, cancel := context.WithTimeout(ctx, p.within)
 	defer cancel()
 	m := p.load.completed(Message{Customer: customer, Channel: channel, Text: questions[customer%len(questions)]})
 	at := time.Now()
 	op := p.load.deliver(within, checker.Op{Client: client(m)}, m)
+	for op.Outcome == checker.Unknown && sleep(within, 250*time.Millisecond) {
+		op = p.load.deliver(within, checker.Op{Client: client(m), Redelivery: true}, m)
+	}
 	if ctx.Err() != nil && op.Outcome != checker.OK {
 		return
 	}

@@ -141,8 +141,10 @@ func (v *town) mail(w http.ResponseWriter, r *http.Request) {
 func (v *town) submit(w http.ResponseWriter, r *http.Request) {
 	var form struct{ Email string }
 	_ = json.NewDecoder(r.Body).Decode(&form)
-	id := fmt.Sprintf("ticket-%d", len(v.place))
-	v.store(form.Email, id)
+	id := "ticket-" + r.Header.Get("Idempotency-Key")
+	if _, known := v.place[id]; !known {
+		v.store(form.Email, id)
+	}
 	answer(w, map[string]string{"ticket_id": id, "access_token": "of " + id})
 }
 

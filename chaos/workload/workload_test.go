@@ -76,6 +76,7 @@ func (v *vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestEveryMessageIsInjectedInItsCustomersOrder(t *testing.T) {
+	t.Parallel()
 	v := &vendor{tries: map[string]int{}, order: map[string][]string{}}
 	sim := httptest.NewServer(v)
 	defer sim.Close()
