@@ -88,8 +88,8 @@ type run struct {
 	samples []checker.Sample // written by watch alone
 
 	mu     sync.Mutex // guards what follows
-	struck int
-	on     []string // strikes that are on
+	struck int        // strikes that began
+	on     []string   // strikes that are on
 }
 
 // settle is how long a system may take to be whole again after the last fault.

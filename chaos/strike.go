@@ -28,6 +28,9 @@ func (r *run) hurt(ctx context.Context, plan []Strike) {
 		if !wait(ctx, time.Until(r.began.Add(s.At))) {
 			return
 		}
+		r.mu.Lock()
+		r.struck = s.N
+		r.mu.Unlock()
 		for i, n := range s.Nemeses {
 			weight := int64(1)
 			if n.Alone {
@@ -57,7 +60,7 @@ func (r *run) note(n Nemesis, on bool) {
 	defer r.mu.Unlock()
 	name := n.ID + " " + n.Name
 	if on {
-		r.on, r.struck = append(r.on, name), r.struck+1
+		r.on = append(r.on, name)
 	} else if i := slices.Index(r.on, name); i >= 0 {
 		r.on = slices.Delete(r.on, i, i+1)
 	}
