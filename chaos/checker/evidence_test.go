@@ -323,6 +323,33 @@ func TestManyViolationsAreCountedAndFewAreShown(t *testing.T) {
 	require.Less(t, strings.Count(v.String(), "\n"), 10)
 }
 
+// Who is busy when its owner is hurt, and when somebody writes for it again.
+func TestGaps(t *testing.T) {
+	took := func(plant func(r *Run)) []Gap {
+		r := watched()
+		plant(r)
+		v := Judge(r)
+		require.Equal(t, Valid, v.Result, "%v", v)
+		return v.Measures.Unowned
+	}
+	require.Empty(t, took(func(r *Run) { r.Dump.Turns[2].ClaimedAt = at(10.5) }), "nothing was claimed when it died")
+	require.Empty(t, took(func(r *Run) { r.Dump.Turns[2].EndedAt = at(10.05) }), "its last commit was on its way")
+	require.Empty(t, took(func(r *Run) { r.Dump.Ownership[1].At = at(5) }), "another owned it")
+	pause := func(r *Run) { r.Faults[0].Kind, r.Faults[0].To = "stop", at(10.8) }
+	require.Equal(t, 1500*time.Millisecond, took(pause)[0].Took, "the next owner comes first")
+	back := took(func(r *Run) { pause(r); r.Dump.Messages[3].CommittedAt = at(10.9) })
+	require.Equal(t, Gap{CustomerID: ann, Owner: "w1", Next: "w1", From: at(10), Took: 900 * time.Millisecond}, back[0], "who was paused goes on itself")
+	supervisor := took(func(r *Run) { r.Faults[0].Target = "supervisor" })
+	require.Equal(t, 1500*time.Millisecond, supervisor[0].Took, "with it went everybody")
+	form := func(r *Run) {
+		r.Dump.Turns[2].ClaimedAt = at(10.5)
+		r.Dump.Messages[7].AcceptedAt, r.Dump.Messages[7].CommittedAt = at(9), at(12)
+		r.Dump.Ownership[3].At = at(-9)
+	}
+	lost := took(form)
+	require.Equal(t, Gap{CustomerID: cat, Owner: "w1", From: at(10)}, lost[0], "a record was not delivered yet, and nobody took its customer over")
+}
+
 // The order of rows says nothing: shuffled, a run has the same verdict.
 func TestShufflingDoesNotChangeTheVerdict(t *testing.T) {
 	runs := map[string]func() *Run{"valid": watched, "generated": func() *Run { return generate(5, 6, 120) }, "violated": func() *Run {

@@ -37,7 +37,8 @@ func (j *court) lives() map[string]*history {
 		m := &j.Dump.Messages[i]
 		h := of(m.CustomerID)
 		h.commits = append(h.commits, m.CommittedAt)
-		if at := j.accepted(m); m.Direction == "in" && !at.IsZero() {
+		// A mail waits in its mailbox for nobody's owner.
+		if at := j.accepted(m); m.Direction == "in" && m.Channel != "email" && !at.IsZero() {
 			h.busy = append(h.busy, [2]time.Time{at, m.CommittedAt})
 		}
 	}
@@ -97,7 +98,7 @@ const settling = 100 * time.Millisecond
 // its own next one.
 func (j *court) gaps(hurt map[string]bool, from time.Time, gone bool) (gaps []Gap) {
 	for id, h := range j.lives() {
-		if !slices.ContainsFunc(h.busy, func(b [2]time.Time) bool { return !b[0].After(from) && b[1].After(from) }) {
+		if !slices.ContainsFunc(h.busy, func(b [2]time.Time) bool { return !b[0].After(from) && b[1].After(from.Add(settling)) }) {
 			continue
 		}
 		owner, next := j.owner(id, from)
