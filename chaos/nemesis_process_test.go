@@ -17,21 +17,25 @@ import (
 
 // Each fault of processes, topology and clocks strikes once while customers write:
 // each leaves evidence that it happened, and nothing is lost, doubled or out of
-// order. Pauses of 30 and 90 s are FTE_LONG's.
+// order. FTE_LONG=1 lets each last, pauses of 30 and 90 s and ten workers among them.
 func TestProcessesTopologyAndClocks(t *testing.T) {
 	f := mined(t, harness.Config{APIs: 2, Model: "sim", Proxy: true, Clocks: true})
 	f.healthy(t)
 	require.NoError(t, f.Gmail(t.Context(), "quota", map[string]int{"units_per_minute": 0}))
-	w := f.customers(t, workload.Config{Channels: three, Customers: 40, Messages: 150, Over: 60 * time.Second, Redeliver: 0.2, Insist: 40 * time.Second})
-	f.during(t, w, func(ctx context.Context) {
+	lasts, over := 2*time.Second, time.Minute
+	if os.Getenv("FTE_LONG") == "1" {
+		lasts, over = 20*time.Second, 4*time.Minute
+	}
+	w := f.customers(t, workload.Config{Channels: three, Customers: 40, Messages: 150, Over: over, Redeliver: 0.2, Insist: 40 * time.Second})
+	f.during(t, w, func(context.Context) {
 		for i, n := range slices.Concat(processNemeses, timeNemeses) {
-			if n.ID == "N3" && n.Takes > 0 && os.Getenv("FTE_LONG") != "1" {
+			if n.ID == "N3" && n.Takes > lasts && over == time.Minute {
 				continue
 			}
 			f.healthy(t)
-			scene := &Scene{Dev: f.As(n.ID, i+1), Dice: rand.New(rand.NewPCG(7, uint64(i))), For: 2 * time.Second, Load: w}
+			scene := &Scene{Dev: f.As(n.ID, i+1), Dice: rand.New(rand.NewPCG(7, uint64(i))), For: lasts, Load: w}
 			began := time.Now()
-			require.NoError(t, n.Strike(ctx, scene))
+			require.NoError(t, n.Strike(t.Context(), scene))
 			f.fell(t, n, i+1, time.Since(began))
 		}
 	})
