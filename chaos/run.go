@@ -86,6 +86,7 @@ type run struct {
 	healed  time.Time
 
 	samples []checker.Sample // written by watch alone
+	told    int              // pid of the simulated vendors that know how to behave
 
 	mu     sync.Mutex // guards what follows
 	struck int        // strikes that began
@@ -217,8 +218,7 @@ func (r *run) watch(ctx context.Context) error {
 			r.model.read(ctx, r.dev)
 		}
 		if i%5 == 0 {
-			// The simulated Gmail gives a mailbox 38 answers a minute, and forgets with its process that it should not.
-			_ = r.dev.Gmail(ctx, "quota", map[string]int{"units_per_minute": 0})
+			r.vendors(ctx)
 			if samples, err := r.dev.Sample(ctx); err == nil {
 				r.samples = append(r.samples, samples...)
 			}
@@ -226,6 +226,26 @@ func (r *run) watch(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// vendors has the simulated vendors behave as in all of a run, each process of
+// theirs once: the model takes its time with half of the requests, so that turns
+// are under way when something strikes, and Gmail gives a mailbox more than 38
+// answers a minute.
+func (r *run) vendors(ctx context.Context) {
+	now, err := r.dev.Now()
+	if err != nil {
+		return
+	}
+	for _, s := range now.Services {
+		if s.Name != "sim" || s.PID == r.told {
+			continue
+		}
+		_, slow := r.dev.Break(ctx, harness.VendorFault{ID: "pace", Vendor: "openai", Kind: "slow", Delay: "800ms", Rate: 0.5})
+		if err := errors.Join(slow, r.dev.Gmail(ctx, "quota", map[string]int{"units_per_minute": 0})); err == nil {
+			r.told = s.PID
+		}
+	}
 }
 
 // whole waits until every member is active.
