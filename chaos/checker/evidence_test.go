@@ -75,6 +75,7 @@ func TestEachViolationOfAWatchedRunIsFound(t *testing.T) {
 			r.History = append(r.History, Op{Client: "4", Customer: "ann", Address: "ann@x.test", Channel: "email", ExternalID: "box/g7", Call: 5, Return: Never, Outcome: Unknown})
 			r.Injected = append(r.Injected, Injection{N: 2, Channel: "email", ExternalID: "box/g7", From: "ann@x.test", At: at(1)})
 		}},
+		"the outbox has a row twice": {"I3", func(r *Run) { r.Dump.Outbox = append(r.Dump.Outbox, r.Dump.Outbox[0]) }},
 		"what was refused for good is stored": {"I2", func(r *Run) {
 			r.Injected = append(r.Injected, Injection{N: 2, Channel: "whatsapp", ExternalID: "SM5", Status: 403})
 			r.History[5].Outcome = Failed

@@ -162,6 +162,7 @@ func TestALongRunIsJudgedQuickly(t *testing.T) {
 	t.Logf("%d messages in %v", v.Counts["messages"], time.Since(began))
 	require.Equal(t, Valid, v.Result, "%v", v)
 	require.Less(t, time.Since(began), 2*time.Minute)
+	r = generate(2, 1_000, 40_000)
 	for i := range r.Sent { // nor does what is wrong take longer
 		r.Sent[i].To = "whatsapp:+9999"
 	}
@@ -169,7 +170,7 @@ func TestALongRunIsJudgedQuickly(t *testing.T) {
 	v = Judge(r)
 	t.Logf("%d violations in %v", v.Found["I7"], time.Since(began))
 	require.Equal(t, len(r.Sent), v.Found["I7"])
-	require.Less(t, time.Since(began), 2*time.Minute)
+	require.Less(t, time.Since(began), time.Minute)
 }
 
 // conversed is a run whose one customer wrote n messages, three at a time, while

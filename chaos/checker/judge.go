@@ -109,7 +109,7 @@ func newCase(r *Run) *court {
 	if r.Options.MinOK == 0 {
 		r.Options.MinOK = 0.5
 	}
-	j := &court{Run: r, v: Verdict{Violations: []Violation{}, Counts: map[string]int{}},
+	j := &court{Run: r, v: Verdict{Counts: map[string]int{}, Measures: Measures{Channels: []ChannelMeasure{}, Recovery: []Recovery{}, Unowned: []Gap{}, Processes: []Process{}, Strikes: []Strike{}}},
 		customers: map[string]*Customer{}, messages: map[ref]*Message{}, stored: map[external][]*Message{}, injected: map[external]*one{},
 		outcomes: map[ref]*Outcome{}, outbox: map[ref]*Outbox{}, turns: map[turnRef]*Turn{}, holding: map[ref][]*Turn{}, byKey: map[string][]int{}, unnamed: map[string]int{},
 		ticketRow: map[string]*TicketRow{}, owners: map[string][]Ownership{}, names: map[string]string{}, called: map[string]bool{}}
@@ -126,7 +126,12 @@ func newCase(r *Run) *court {
 		}
 	}
 	for i := range d.Outbox {
-		j.outbox[ref{d.Outbox[i].CustomerID, d.Outbox[i].Seq}] = &d.Outbox[i]
+		o := &d.Outbox[i]
+		at := ref{o.CustomerID, o.Seq}
+		if j.outbox[at] != nil {
+			j.violated("I3", o.CustomerID, o.Seq, "the outbox has two rows of it")
+		}
+		j.outbox[at] = o
 	}
 	for i := range d.Turns {
 		t := &d.Turns[i]
