@@ -93,12 +93,12 @@ func lockCustomer(ctx context.Context, s *Scene) error {
 	return nil
 }
 
-// repeat reads and produces for as long as the strike lasts, so that some of what
-// comes again is not consumed yet.
+// repeat delivers the latest records of one channel again, and of the others as
+// long as there is time.
 func repeat(ctx context.Context, s *Scene) error {
 	until := time.Now().Add(min(s.For, longestOutage))
-	for _, ch := range support.Channels {
-		if err := s.Repeat(ctx, ch, 60); err != nil {
+	for _, i := range s.Dice.Perm(len(support.Channels)) {
+		if err := s.Repeat(ctx, support.Channels[i], 60); err != nil {
 			return err
 		}
 		if time.Now().After(until) || ctx.Err() != nil {

@@ -139,6 +139,9 @@ func (d *Dev) visit(ctx context.Context, ch support.Channel, stay time.Duration)
 func (d *Dev) Repeat(ctx context.Context, ch support.Channel, about int) error {
 	from := time.Now()
 	records, err := d.latest(ctx, ch.InboundTopic(), about)
+	for err != nil && time.Since(from) < brokerBack && pause(ctx, 500*time.Millisecond) {
+		records, err = d.latest(ctx, ch.InboundTopic(), about)
+	}
 	sent := 0
 	if err == nil {
 		sent, err = d.produce(records)
@@ -155,6 +158,9 @@ func (d *Dev) Repeat(ctx context.Context, ch support.Channel, about int) error {
 		Evidence: fmt.Sprintf("%d records of %d keys were delivered again, the newest first", sent, len(keys))})
 	return nil
 }
+
+// brokerBack is how long a broker that another strike has killed is waited for.
+const brokerBack = 8 * time.Second
 
 // latest reads the end of each partition, newest first.
 func (d *Dev) latest(ctx context.Context, topic string, about int) (all []*sarama.ConsumerMessage, err error) {

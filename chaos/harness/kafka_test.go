@@ -125,7 +125,9 @@ func TestABrokerThatIsAwayIsNoFaultOfOurs(t *testing.T) {
 	d := only(Ready{Kafka: []string{"127.0.0.1:1"}})
 	dice := rand.New(rand.NewPCG(1, 1))
 	require.NoError(t, d.Rebalance(t.Context(), support.WhatsApp, 100*time.Millisecond, dice))
-	require.NoError(t, d.Repeat(t.Context(), support.WhatsApp, 10))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	require.NoError(t, d.Repeat(ctx, support.WhatsApp, 10))
 	require.NoError(t, d.Grow(t.Context(), support.WhatsApp, 1))
 	for _, f := range d.Faults() {
 		require.False(t, f.Fired, f.Evidence)
