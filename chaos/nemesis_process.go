@@ -362,7 +362,7 @@ func scale(ctx context.Context, s *Scene) (err error) {
 	}
 	from := time.Now()
 	joined, failed := join(ctx, s, more)
-	peak := len(workers) + len(joined)
+	high, unsure := s.Active(ctx)
 	wait(ctx, s.For/3)
 
 	heal, cancel := back(ctx)
@@ -372,9 +372,10 @@ func scale(ctx context.Context, s *Scene) (err error) {
 	leave = leave[1:]
 	var releases []func() error
 	for _, m := range leave {
-		release, err := s.Hold(m.Name)
-		if err != nil {
-			return err
+		release, held := s.Hold(m.Name)
+		if held != nil {
+			err = errors.Join(err, held)
+			continue
 		}
 		releases = append(releases, release)
 	}
@@ -393,13 +394,14 @@ func scale(ctx context.Context, s *Scene) (err error) {
 		wait(heal, stagger)
 	}
 	leaving.Wait()
-	low := peak - len(steps)
+	low, uncounted := s.Active(heal)
 	wait(ctx, s.For/3)
 	for _, release := range releases {
 		err = errors.Join(err, release())
 	}
 	f := checker.Fault{Kind: "scale", Target: "workers", From: from, To: time.Now(), Fired: len(joined) > 0}
-	f.Evidence = fmt.Sprintf("%d workers, then %d, then %d, then %d%s: %v", len(workers), peak, low, len(workers), why, errors.Join(append(ends, failed)...))
+	f.Evidence = fmt.Sprintf("%d workers, %d active when %d had joined, %d when all but one had left%s: %v",
+		len(workers), high, len(joined), low, why, errors.Join(append(ends, failed, unsure, uncounted)...))
 	s.Note(f)
 	rest, done := back(ctx)
 	defer done()

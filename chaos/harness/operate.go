@@ -63,3 +63,17 @@ func (d *Dev) Thinking(ctx context.Context, member string) (n int, err error) {
 	}
 	return n, nil
 }
+
+// Active counts the workers that are active, whoever started them.
+func (d *Dev) Active(ctx context.Context) (n int, err error) {
+	conn, err := d.store(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	err = conn.QueryRow(ctx, `SELECT count(*) FROM members WHERE state = 'active' AND 'actors' = ANY (roles)`).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count the active workers: %w", err)
+	}
+	return n, nil
+}
