@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"fte/chaos/checker"
@@ -33,7 +32,7 @@ type mutation struct {
 
 // mutations are all of them, by their letters.
 var mutations = []mutation{
-	{support.BugNoVersion, []string{"I1", "I4", "I9", "I10", "I15"}, "sleepy", moved},
+	{support.BugNoVersion, []string{"I1", "I4", "I9", "I10", "I15"}, "plain", ghosts},
 	{support.BugMarkEarly, []string{"I1", "I5", "I6"}, "plain", killedWhileWaiting},
 	{support.BugSendEarly, []string{"I7", "I15"}, "slow", terminated},
 	{support.BugAttemptKey, []string{"I7"}, "plain", refused},
@@ -41,7 +40,7 @@ var mutations = []mutation{
 	{support.BugNoDedupe, []string{"I3"}, "plain", redelivered},
 	{support.BugKeepPending, []string{"I15"}, "plain", takenOver},
 	{support.BugExpiredPending, []string{"I7"}, "plain", killedAtSend},
-	{support.BugLateVersion, []string{"I1", "I4", "I9", "I10", "I15"}, "sleepy", moved},
+	{support.BugLateVersion, []string{"I1", "I4", "I9", "I10", "I15"}, "plain", ghosts},
 	{support.BugNoSweeper, []string{"I1"}, "slow", killedThinking},
 }
 
@@ -121,19 +120,14 @@ type mutant struct {
 	seed uint64
 }
 
-// startMutant starts a system of a kind: plain; slow, whose model takes seconds; or
-// sleepy, where an actor often rests between its decision and its commit.
+// startMutant starts a system of a kind: plain, or slow, whose model takes seconds.
 func startMutant(t *testing.T, bin, kind string, seed uint64) *mutant {
 	dir, err := os.MkdirTemp("", "fte-chaos-")
 	require.NoError(t, err)
 	f := &failpoints{dir: t.TempDir()}
-	points := support.FailSent + "=kill"
-	if kind == "sleepy" {
-		points = support.FailDecided + "=sleep:3s~0.5"
-	}
 	require.NoError(t, os.WriteFile(f.file(support.FailSent), nil, 0o600))
 	f.suite = &suite{cfg: harness.Config{Binary: bin, Dir: filepath.Join(dir, "state"), Proxy: true, Model: "local", Env: []string{
-		"FTE_TIME_SCALE=0.05", "FTE_FAILPOINTS=" + points, "FTE_FAILPOINT_DIR=" + f.dir}}}
+		"FTE_TIME_SCALE=0.05", "FTE_FAILPOINTS=" + support.FailSent + "=kill", "FTE_FAILPOINT_DIR=" + f.dir}}}
 	if kind == "slow" {
 		f.cfg.Model = "sim"
 	}
@@ -254,31 +248,50 @@ func (s *mutant) takeOver(ctx context.Context, t *testing.T, ids ...string) {
 // running has the workload run while hurt does its worst.
 func (s *mutant) running(t *testing.T, hurt func(ctx context.Context)) { s.during(t, s.Workload, hurt) }
 
-// moved has the customers of two members move to the third, while what they wrote
-// is decided there and not committed: two activations have loaded the same row. A
-// person takes them over at the second.
-func moved(ctx context.Context, t *testing.T, s *mutant) {
-	change := func(what string) {
+// ghosts has the first commits of new activations wait for a lock while their
+// members die, and a person take the same customers over elsewhere: two activations
+// have loaded the same row, and the dead one's statement comes first.
+func ghosts(ctx context.Context, t *testing.T, s *mutant) {
+	ids := s.known(ctx, t)
+	kill := func() {
 		for _, name := range []string{"worker-1", "worker-2"} {
-			m, err := s.Member(name)
-			require.NoError(t, err)
-			_, err = s.API(ctx, http.MethodPost, "/members/"+m.SystemID+"/"+what, map[string]any{}, nil)
+			_, err := s.Kill(ctx, name)
 			require.NoError(t, err)
 		}
 	}
+	kill() // what their successors activate has written nothing
+	pause(ctx, 2*time.Second)
+	s.healthy(t)
+	unlock := s.locked(ctx, t, ids)
 	s.write(ctx, everybody()...)
-	pause(ctx, 300*time.Millisecond)
-	change("cordon")
-	pause(ctx, 700*time.Millisecond)
+	pause(ctx, 600*time.Millisecond)
+	kill()
+	taken := make(chan struct{})
+	go func() {
+		defer close(taken)
+		s.takeOver(ctx, t, ids...)
+	}()
+	pause(ctx, 3*time.Second) // less than the statements' limit of 5 s for a lock
+	unlock()
+	<-taken
+	s.healthy(t)
+}
+
+// locked locks customers' rows until they are unlocked; our connection is past the proxy.
+func (s *mutant) locked(ctx context.Context, t *testing.T, ids []string) (unlock func()) {
 	conn, err := s.Connect(ctx)
 	require.NoError(t, err)
-	defer conn.Close(context.WithoutCancel(ctx))
-	rows, err := conn.Query(ctx, `SELECT id::text FROM customers`)
+	_, err = conn.Exec(ctx, `BEGIN`)
 	require.NoError(t, err)
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	_, err = conn.Exec(ctx, `SELECT FROM customers WHERE id = ANY ($1::uuid[]) FOR UPDATE`, ids)
 	require.NoError(t, err)
-	s.takeOver(ctx, t, ids...)
-	change("uncordon")
+	return func() {
+		var waiting int
+		require.NoError(t, conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0`).Scan(&waiting))
+		require.Positive(t, waiting, "nobody waits")
+		t.Logf("%d statements waited", waiting)
+		require.NoError(t, conn.Close(ctx)) // rolls back
+	}
 }
 
 // killedWhileWaiting kills all workers while Postgres is away and records wait for
@@ -318,26 +331,14 @@ func refused(ctx context.Context, t *testing.T, s *mutant) {
 // while their connections are cut.
 func unanswered(ctx context.Context, t *testing.T, s *mutant) {
 	ids := s.known(ctx, t)
-	conn, err := s.Connect(ctx)
-	require.NoError(t, err)
-	defer conn.Close(context.WithoutCancel(ctx))
-	_, err = conn.Exec(ctx, `BEGIN`)
-	require.NoError(t, err)
-	_, err = conn.Exec(ctx, `SELECT FROM customers WHERE id = ANY ($1::uuid[]) FOR UPDATE`, ids)
-	require.NoError(t, err)
+	unlock := s.locked(ctx, t, ids)
 	s.write(ctx, everybody()...)
-	var waiting int
-	require.Eventually(t, func() bool {
-		require.NoError(t, conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))`).Scan(&waiting))
-		return waiting > 0
-	}, 10*time.Second, 50*time.Millisecond)
+	pause(ctx, time.Second)
 	heal, err := s.Cut(harness.Cut{To: harness.ToPostgres})
 	require.NoError(t, err)
-	_, err = conn.Exec(ctx, `ROLLBACK`)
-	require.NoError(t, err)
+	unlock()
 	pause(ctx, time.Second)
 	heal()
-	t.Logf("%d commits waited", waiting)
 }
 
 // redelivered is no fault at all: vendors deliver a third of the messages twice.
