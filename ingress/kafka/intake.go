@@ -45,7 +45,10 @@ func (in *intake) groupConfig() *sarama.Config {
 	g.InstanceId = in.cfg.Instance
 	g.Session.Timeout = 10 * time.Second
 	g.Heartbeat.Interval = 300 * time.Millisecond
-	g.Rebalance.Timeout = 10 * time.Second
+	// A member that gives up its join and begins another starts a broker's wait for
+	// the others anew: with workers that do so every ReadTimeout one after the other,
+	// only a wait much shorter than that comes to its end.
+	g.Rebalance.Timeout = 3 * time.Second
 	g.Rebalance.Retry.Backoff = 100 * time.Millisecond
 	g.Rebalance.Retry.Max = 10
 	g.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
