@@ -277,6 +277,9 @@ func (c *core) refused(ctx context.Context, act Act, mute bool, err error) (any,
 		// Another activation owns the customer, or nobody knows what is stored:
 		// never go on, and never try again, from memory.
 		c.over, c.fenced = true, errors.Is(err, support.ErrFenced)
+		if c.fenced {
+			c.cfg.Logger.Info("commit fenced", zap.String("customer_id", string(c.id)), zap.Int64("version", c.state.Version))
+		}
 		return nil, nil, fmt.Errorf("%w: commit customer %s at version %d: %w", support.ErrRetry, c.id, c.state.Version, err)
 	case errors.As(err, &dup):
 		return c.duplicate(act, dup)
