@@ -85,14 +85,17 @@ func (j *court) threads() {
 		if op == nil || op.op.MessageID == "" {
 			continue
 		}
+		if s.ThreadID != op.op.ThreadID {
+			j.violated("GM", customer, seq, "the answer to %s left in thread %s, not in %s", op.op.MessageID, s.ThreadID, op.op.ThreadID)
+		}
+		if o.Kind == "person" {
+			continue // who answers what was held answers the thread: its latest mail
+		}
 		if ids := mailIDs(s.InReplyTo); !slices.Equal(ids, []string{op.op.MessageID}) {
 			j.violated("GM", customer, seq, "the answer to %s says In-Reply-To %q", op.op.MessageID, s.InReplyTo)
 		}
 		if ids := mailIDs(s.References); len(ids) == 0 || ids[len(ids)-1] != op.op.MessageID {
 			j.violated("GM", customer, seq, "the answer to %s says References %q", op.op.MessageID, s.References)
-		}
-		if s.ThreadID != op.op.ThreadID {
-			j.violated("GM", customer, seq, "the answer to %s left in thread %s, not in %s", op.op.MessageID, s.ThreadID, op.op.ThreadID)
 		}
 	}
 }
