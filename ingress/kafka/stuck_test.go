@@ -51,16 +51,25 @@ func TestAGroupComesTogetherWhoeverGivesUp(t *testing.T) {
 	const patience = 1500 * time.Millisecond // stands for ReadTimeout
 	rebalance := time.Duration(float64(config.Consumer.Group.Rebalance.Timeout) * float64(patience) / float64(config.Net.ReadTimeout))
 
-	lead, dies := newJoiner(t, s, "lead", 5*time.Second), newJoiner(t, s, "dies", 5*time.Second)
-	_, err := lead.join(time.Minute)
+	client, err := sarama.NewClient(s.Brokers, s.config())
 	require.NoError(t, err)
+	defer client.Close()
+	_, err = client.Coordinator("g") // makes a broker ready to be it
+	require.NoError(t, err)
+	lead, dies := newJoiner(t, s, "lead", 5*time.Second), newJoiner(t, s, "dies", 5*time.Second)
+	var first *sarama.JoinGroupResponse
+	require.Eventually(t, func() (joined bool) { // once the coordinator is there
+		r, err := lead.join(time.Minute)
+		first = r
+		return err == nil && r.Err == sarama.ErrNoError
+	}, long, 100*time.Millisecond)
 	joined := make(chan error, 1)
 	go func() {
 		_, err := dies.join(time.Minute)
 		joined <- err
 	}()
 	require.Eventually(t, func() bool { // the leader is told that somebody came
-		r, err := lead.broker.Heartbeat(&sarama.HeartbeatRequest{Version: 3, GroupId: "g", GenerationId: 1, MemberId: lead.member, GroupInstanceId: &lead.instance})
+		r, err := lead.broker.Heartbeat(&sarama.HeartbeatRequest{Version: 3, GroupId: "g", GenerationId: first.GenerationId, MemberId: lead.member, GroupInstanceId: &lead.instance})
 		return err == nil && r.Err == sarama.ErrRebalanceInProgress
 	}, 10*time.Second, 10*time.Millisecond)
 	r, err := lead.join(rebalance)
