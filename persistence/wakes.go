@@ -26,6 +26,10 @@ const unhandled = `state IN ('failed', 'undelivered', 'dead') AND NOT handled`
 const dueSQL = `
 WITH found AS MATERIALIZED (
   SELECT customer_id, due FROM wakes WHERE due <= now() ORDER BY due LIMIT $1 FOR UPDATE SKIP LOCKED
+), orphaned AS MATERIALIZED ( -- what a dead member set after its customers had been made due
+  SELECT w.customer_id, w.due FROM wakes w JOIN members m ON m.id = w.owner
+  WHERE m.state IN ('dead', 'left') AND w.tries = 0 AND w.due > now()
+  LIMIT $1 - (SELECT count(*) FROM found) FOR UPDATE OF w SKIP LOCKED
 ), failed AS MATERIALIZED ( -- one pass over what failed; none where enough is due
   SELECT DISTINCT o.customer_id, w.customer_id IS NULL AS untimed FROM outbox o LEFT JOIN wakes w USING (customer_id)
   WHERE ` + unhandled + ` AND (w.customer_id IS NULL OR w.tries = 0 AND w.due > now())
@@ -34,7 +38,7 @@ WITH found AS MATERIALIZED (
   SELECT w.customer_id, w.due FROM wakes w JOIN failed f USING (customer_id) WHERE w.tries = 0 AND w.due > now() FOR UPDATE OF w SKIP LOCKED
 ), pushed AS (
   UPDATE wakes w SET due = now() + least(10, 2 ^ least(w.tries, 4)) * interval '1 second', tries = w.tries + 1
-  FROM (TABLE found UNION ALL TABLE moved) AS f WHERE w.customer_id = f.customer_id
+  FROM (TABLE found UNION ALL TABLE orphaned UNION ALL TABLE moved) AS f WHERE w.customer_id = f.customer_id
   RETURNING w.customer_id, f.due
 ), missing AS ( -- of two sweepers one inserts; in order, so that neither waits for the other
   INSERT INTO wakes (customer_id, due, tries)
@@ -47,7 +51,9 @@ SELECT customer_id FROM (TABLE pushed UNION ALL TABLE missing) AS all_of_them OR
 // Due returns at most limit customers whose timer is due, longest due first, and
 // behind them those with a reply that ended badly and that nobody dealt with,
 // whatever their timer says: the dispatcher made it due, but a commit that knew
-// nothing of it may have moved it since. It pushes each ahead: 1 s, doubling to
+// nothing of it may have moved it since. So it is with customers whose owner is
+// dead: Orphaned made them due, but their owner may have written until it learnt
+// that it was. It pushes each ahead: 1 s, doubling to
 // 10 s until its customer sets it anew. Two sweepers at once get different
 // customers.
 func (w *Wakes) Due(ctx context.Context, limit int) ([]support.CustomerID, error) {

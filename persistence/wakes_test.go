@@ -108,6 +108,27 @@ func TestTheDeadLeaveTheirCustomersDue(t *testing.T) {
 	require.Equal(t, []support.CustomerID{s.customer(t, "claimed@x.org")}, due)
 }
 
+// A member writes until it learns that it was declared dead; by then its customers
+// have been made due.
+func TestWhatTheDeadSetLastIsDue(t *testing.T) {
+	s := newStore(t)
+	wakes := persistence.NewWakes(s.pool)
+	for owner, state := range map[string]string{"late": "dead", "alive": "active"} {
+		s.set(t, `INSERT INTO members (id, cluster, name, generation, host, port, state, lease_ends) VALUES ($1, 'c', $1, 1, 'h', 1, $2, now())`, owner, state)
+		for name, owned := range map[string]bool{"claimed": true, "idle": false} {
+			c := s.begin(t, s.customer(t, name+"."+owner+"@x.org"), owner)
+			c.Wake = &support.WakeWrite{In: 90 * time.Second, Owned: owned}
+			s.commit(t, c)
+		}
+	}
+	due, err := wakes.Due(t.Context(), 10)
+	require.NoError(t, err)
+	require.Equal(t, []support.CustomerID{s.customer(t, "claimed.late@x.org")}, due)
+	due, err = wakes.Due(t.Context(), 10)
+	require.NoError(t, err)
+	require.Empty(t, due, "it is tried again when its push is over, not before")
+}
+
 func TestAuditWakesWhoeverHasWorkAndNoTimer(t *testing.T) {
 	s := newStore(t)
 	wakes := persistence.NewWakes(s.pool)
