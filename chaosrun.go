@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"fte/chaos"
 	"fte/chaos/checker"
+	"fte/chaos/harness"
 )
 
 // Exit codes of `fte chaos` beside 0 for valid.
@@ -51,11 +53,12 @@ func runChaos(ctx context.Context, args []string, out io.Writer) error {
 func runChaosRun(ctx context.Context, args []string, out io.Writer) error {
 	f := flags("chaos run")
 	seed := f.Uint64("seed", 0, "of workload, schedule and dice; 0: a random one, which is printed")
-	duration := f.Duration("duration", time.Minute, "of the workload and its faults")
+	runs := f.Int("runs", 1, "how many runs, of this seed and those that follow it")
+	duration := f.Duration("duration", time.Minute, "of the workload and its faults, of each run")
 	profile := f.String("profile", chaos.ProfileFaults, chaos.ProfileFaults+": customers who write all the time, a strike every few seconds; "+chaos.ProfileDay+": a day of operation, in -duration")
 	target := f.String("target", "local", "where the system under test runs: local (processes of this machine)")
 	faults := f.String("faults", "", "ids or names of `fte chaos list`, separated by commas; -N40 leaves one out; empty: all")
-	report := f.String("report", "", "folder for the report (default report/SEED)")
+	report := f.String("report", "", "folder for the report; of several runs, for their folders (default report/SEED)")
 	rate := f.Float64("rate", 0, "messages a second (default 4)")
 	binary := f.String("binary", "", "the program under test; empty: built from the source with -tags failpoint")
 	tags := f.String("tags", "", "further build tags of the program under test, e.g. chaosbug_noversion")
@@ -65,25 +68,89 @@ func runChaosRun(ctx context.Context, args []string, out io.Writer) error {
 	if *target != "local" {
 		return fmt.Errorf("%w: -target %s: there is local", errUsage, *target)
 	}
-	if *duration <= 0 || *rate < 0 || *rate > 200 {
-		return fmt.Errorf("%w: -duration %v, -rate %v: out of range", errUsage, *duration, *rate)
-	}
-	if *seed == 0 {
-		*seed = rand.Uint64N(1_000_000) + 1
-	}
-	if *report == "" {
-		*report = filepath.Join("report", strconv.FormatUint(*seed, 10))
+	if *duration <= 0 || *rate < 0 || *rate > 200 || *runs < 1 {
+		return fmt.Errorf("%w: -duration %v, -rate %v, -runs %d: out of range", errUsage, *duration, *rate, *runs)
 	}
 	words := func(text string) []string { return strings.FieldsFunc(text, func(r rune) bool { return r == ',' }) }
-	built := words(*tags)
-	if *binary == "" {
-		built = append(built, "failpoint")
+	cfg := chaos.Config{Binary: *binary, Tags: words(*tags), Seed: *seed, Duration: *duration, Profile: *profile, Faults: words(*faults), Rate: *rate, Progress: os.Stderr}
+	if cfg.Seed == 0 {
+		cfg.Seed = rand.Uint64N(1_000_000) + 1
 	}
-	v, err := chaos.Run(ctx, chaos.Config{Binary: *binary, Tags: built, Seed: *seed, Duration: *duration, Profile: *profile, Faults: words(*faults), Rate: *rate, Report: *report, Progress: os.Stderr})
+	if cfg.Binary == "" {
+		cfg.Tags = append(cfg.Tags, "failpoint")
+		dir, err := os.MkdirTemp("", "fte-chaos-bin-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		fmt.Fprintln(os.Stderr, "chaos: building")
+		if cfg.Binary, err = harness.Build(ctx, dir, cfg.Tags...); err != nil {
+			return err
+		}
+	}
+	var sum tally
+	for range *runs {
+		cfg.Report = filepath.Join("report", strconv.FormatUint(cfg.Seed, 10))
+		if *report != "" {
+			cfg.Report = *report
+			if *runs > 1 {
+				cfg.Report = filepath.Join(*report, strconv.FormatUint(cfg.Seed, 10))
+			}
+		}
+		v, err := chaos.Run(ctx, cfg)
+		if err != nil {
+			return fmt.Errorf("seed %d: %w", cfg.Seed, err)
+		}
+		fmt.Fprintf(out, "seed %d: ", cfg.Seed)
+		if err := sayVerdict(out, v, cfg.Report); *runs == 1 {
+			return err
+		}
+		sum.add(v)
+		cfg.Seed++
+	}
+	return sum.say(out, cfg.Faults, cfg.Tags)
+}
+
+// tally sums over runs what one alone is too short for.
+type tally struct {
+	results           map[checker.Result]int
+	fired             map[string]int // strikes by nemesis
+	takeovers, fenced int
+}
+
+func (t *tally) add(v checker.Verdict) {
+	if t.results == nil {
+		t.results, t.fired = map[checker.Result]int{}, map[string]int{}
+	}
+	t.results[v.Result]++
+	t.takeovers += v.Measures.Takeovers
+	t.fenced += v.Measures.Fenced
+	for _, s := range v.Measures.Strikes {
+		t.fired[s.Nemesis] += s.Fired
+	}
+}
+
+// say prints the sum: violated when a run was, inconclusive when one was or when a
+// fault of the list never fired.
+func (t *tally) say(out io.Writer, faults, tags []string) error {
+	drawn, err := chaos.Select(faults, tags)
 	if err != nil {
 		return err
 	}
-	return sayVerdict(out, v, *report)
+	var never []string
+	for _, n := range drawn {
+		if t.fired[n.ID] == 0 && !slices.Contains(never, n.ID) {
+			never = append(never, n.ID)
+		}
+	}
+	fmt.Fprintf(out, "all runs: %v; %d changes of owner, %d commits refused by the fence; never fired: %v\n", t.results, t.takeovers, t.fenced, never)
+	switch {
+	case t.results[checker.Violated] > 0:
+		return exit{exitViolated, "a promise was broken"}
+	case t.results[checker.Inconclusive] > 0 || len(never) > 0:
+		return exit{exitInconclusive, "too little happened to say anything"}
+	}
+	return nil
 }
 
 func runChaosCheck(args []string, out io.Writer) error {

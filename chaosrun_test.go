@@ -42,3 +42,37 @@ func TestChaosWrongUse(t *testing.T) {
 	require.Contains(t, errs.String(), `no "N99"`)
 	require.Equal(t, 1, run(t.Context(), []string{"chaos", "check", t.TempDir()}, &out, &errs))
 }
+
+func TestRunsAreSummed(t *testing.T) {
+	v := func(result checker.Result, fired ...string) checker.Verdict {
+		v := checker.Verdict{Result: result, Measures: checker.Measures{Takeovers: 7, Fenced: 2}}
+		for _, id := range fired {
+			v.Measures.Strikes = append(v.Measures.Strikes, checker.Strike{Nemesis: id, Noted: 1, Fired: 1})
+		}
+		return v
+	}
+	for name, c := range map[string]struct {
+		runs []checker.Verdict
+		want string // of the error; none when empty
+	}{
+		"all valid":           {[]checker.Verdict{v(checker.Valid, "N1"), v(checker.Valid, "N3")}, ""},
+		"one is violated":     {[]checker.Verdict{v(checker.Valid, "N1", "N3"), v(checker.Violated)}, "broken"},
+		"one is inconclusive": {[]checker.Verdict{v(checker.Valid, "N1", "N3"), v(checker.Inconclusive)}, "too little"},
+		"a fault never fired": {[]checker.Verdict{v(checker.Valid, "N1"), v(checker.Valid, "N1")}, "too little"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sum tally
+			for _, v := range c.runs {
+				sum.add(v)
+			}
+			var out bytes.Buffer
+			err := sum.say(&out, []string{"N1", "N3"}, nil)
+			require.Contains(t, out.String(), "14 changes of owner, 4 commits refused")
+			if c.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, c.want)
+			}
+		})
+	}
+}
