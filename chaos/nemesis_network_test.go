@@ -20,6 +20,7 @@ import (
 // Every fault of the network strikes once while customers write; each is seen to
 // have struck, and every promise is kept.
 func TestTheNetworkMisbehaves(t *testing.T) {
+	long(t)
 	s := system(t, "local")
 	s.healthy(t)
 	seed, err := strconv.ParseUint(cmp.Or(os.Getenv("FTE_SEED"), "1"), 10, 64)

@@ -3,7 +3,6 @@ package chaos
 import (
 	"context"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -17,15 +16,13 @@ import (
 
 // Each fault of processes, topology and clocks strikes once while customers write:
 // each leaves evidence that it happened, and nothing is lost, doubled or out of
-// order. FTE_LONG=1 lets each last, pauses of 30 and 90 s and ten workers among them.
+// order, pauses of 30 and 90 s and ten workers among them.
 func TestProcessesTopologyAndClocks(t *testing.T) {
+	long(t)
 	f := mined(t, harness.Config{APIs: 2, Model: "sim", Proxy: true, Clocks: true})
 	f.healthy(t)
 	require.NoError(t, f.Gmail(t.Context(), "quota", map[string]int{"units_per_minute": 0}))
-	lasts, over := 2*time.Second, time.Minute
-	if os.Getenv("FTE_LONG") == "1" {
-		lasts, over = 20*time.Second, 4*time.Minute
-	}
+	const lasts, over = 20 * time.Second, 4 * time.Minute
 	w := f.customers(t, workload.Config{Channels: three, Customers: 40, Messages: 150, Over: over, Redeliver: 0.2, Insist: 40 * time.Second})
 	f.during(t, w, func(context.Context) {
 		for i, n := range slices.Concat(processNemeses, timeNemeses) {

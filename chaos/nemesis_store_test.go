@@ -67,6 +67,7 @@ func (s *suite) strike(t *testing.T, ctx context.Context, w *workload.Workload, 
 // Each fault of stores, of vendors, and each poison strikes once, while customers
 // write on three channels; poison falls together with the others.
 func TestStoresVendorsAndPoison(t *testing.T) {
+	long(t)
 	s := struck(t)
 	w := s.customers(t, workload.Config{Channels: three, Customers: 40, Messages: 300, Over: 70 * time.Second, Redeliver: 0.1, Insist: 30 * time.Second})
 	s.during(t, w, func(ctx context.Context) {
@@ -91,6 +92,7 @@ func TestStoresVendorsAndPoison(t *testing.T) {
 
 // A drained topic gets a partition: what is written afterwards is in order.
 func TestADrainedTopicGrows(t *testing.T) {
+	long(t)
 	s := struck(t)
 	w := s.customers(t, workload.Config{Channels: three, Customers: 40, Messages: 60, Over: 4 * time.Second})
 	require.NoError(t, w.Run(t.Context()))

