@@ -39,10 +39,12 @@ func (w *Workload) Linkings() []Linking {
 	return all
 }
 
-// How long a customer waits for what we write, how often it looks, how often it
-// tries after one message, and after how many it gives up.
+// How long a customer who links does nothing else after one message, how long a
+// page may take to answer, how often it looks, how often it tries after one
+// message, and after how many it gives up.
 const (
 	linkPatience = 90 * time.Second
+	linkAnswer   = 10 * time.Second
 	linkLook     = 300 * time.Millisecond
 	linkTries    = 3
 	linkMost     = 8
@@ -50,7 +52,8 @@ const (
 
 // link has the customer of an accepted mail or form go on to WhatsApp as a customer
 // would: it follows the link that we mailed, sends the code of the page from its
-// number and says yes.
+// number and says yes. The customer's next messages wait for that: it takes
+// linkPatience at most, and goes on after the next mail or form from the page it has.
 func (w *Workload) link(ctx context.Context, m Message, op checker.Op) {
 	w.mu.Lock()
 	l := w.linking[m.Customer]
@@ -60,6 +63,8 @@ func (w *Workload) link(ctx context.Context, m Message, op checker.Op) {
 	}
 	way := *l
 	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, linkPatience)
+	defer cancel()
 	for range linkTries {
 		if way.Linked || way.Tries == linkMost || ctx.Err() != nil {
 			return
@@ -162,7 +167,7 @@ func (w *Workload) say(ctx context.Context, customer int, number, text string, w
 	if err != nil {
 		return "", err
 	}
-	if op := w.Write(ctx, Message{Customer: customer, Channel: support.WhatsApp, Text: text}); op.Outcome != checker.OK {
+	if op := w.Write(ctx, Message{Customer: customer, Channel: support.WhatsApp, Text: text, Nature: checker.Linking}); op.Outcome != checker.OK {
 		return "", errors.New("link: what was written was not accepted")
 	}
 	return w.read(ctx, support.WhatsApp, number, seen, want)
@@ -171,7 +176,6 @@ func (w *Workload) say(ctx context.Context, customer int, number, text string, w
 // read looks into a customer's mailbox or chat until something newer than n holds
 // what is wanted, and returns that or its first group.
 func (w *Workload) read(ctx context.Context, channel support.Channel, address string, n int64, want *regexp.Regexp) (string, error) {
-	until := time.Now().Add(linkPatience)
 	for {
 		sent, err := w.arrived(ctx, channel, address)
 		for _, m := range slices.Backward(sent) {
@@ -179,7 +183,7 @@ func (w *Workload) read(ctx context.Context, channel support.Channel, address st
 				return found[len(found)-1], nil
 			}
 		}
-		if time.Now().After(until) || !sleep(ctx, linkLook) {
+		if !sleep(ctx, linkLook) {
 			return "", errors.Join(fmt.Errorf("wait for %q by %s: nothing came", want, channel), err)
 		}
 	}
@@ -188,6 +192,9 @@ func (w *Workload) read(ctx context.Context, channel support.Channel, address st
 // last numbers the last message that a customer has got.
 func (w *Workload) last(ctx context.Context, channel support.Channel, address string) (int64, error) {
 	sent, err := w.arrived(ctx, channel, address)
+	for err != nil && sleep(ctx, linkLook) {
+		sent, err = w.arrived(ctx, channel, address)
+	}
 	if err != nil || len(sent) == 0 {
 		return 0, err
 	}
@@ -196,6 +203,8 @@ func (w *Workload) last(ctx context.Context, channel support.Channel, address st
 
 // arrived is what vendors delivered to a customer.
 func (w *Workload) arrived(ctx context.Context, channel support.Channel, address string) (sent []checker.Send, err error) {
+	ctx, cancel := context.WithTimeout(ctx, linkAnswer)
+	defer cancel()
 	q := url.Values{"channel": {string(channel)}, "to": {address}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.cfg.Sim+"/_ctl/sent?"+q.Encode(), nil)
 	if err != nil {
@@ -208,11 +217,11 @@ func (w *Workload) arrived(ctx context.Context, channel support.Channel, address
 }
 
 // edge posts to our edges in turn, until one answers other than that it cannot just
-// now.
+// now, or ctx ends.
 func (w *Workload) edge(ctx context.Context, path string, header http.Header, body string) (string, error) {
-	for until := time.Now().Add(linkPatience); ; {
+	for {
 		said, again, err := w.press(ctx, path, header, body)
-		if err == nil || !again || time.Now().After(until) || !sleep(ctx, linkLook) {
+		if err == nil || !again || !sleep(ctx, linkLook) {
 			return said, err
 		}
 	}
@@ -220,6 +229,8 @@ func (w *Workload) edge(ctx context.Context, path string, header http.Header, bo
 
 // press posts once; again says that it may go well later.
 func (w *Workload) press(ctx context.Context, path string, header http.Header, body string) (said string, again bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, linkAnswer)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.api()+path, strings.NewReader(body))
 	if err != nil {
 		return "", false, err

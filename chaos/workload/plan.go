@@ -30,8 +30,9 @@ type Message struct {
 	Auth string
 	// From replaces the sender's address of a mail or form.
 	From string
-	// Allow is Op.Allow.
-	Allow []string
+	// Nature and Allow are the op's; one that is checker.Linking has Op.Link too.
+	Nature string
+	Allow  []string
 	// Canary is a word of the text that stands nowhere else.
 	Canary string
 }

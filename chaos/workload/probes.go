@@ -33,7 +33,7 @@ func NewProbes(load *Workload, perMinute int) *Probes {
 }
 
 // Run tries until ctx ends, whatever became of the probes before. One that is cut
-// off by that end is none.
+// off by that end is none, and there is none while it is to be quiet.
 func (p *Probes) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	for i, channel := range p.load.cfg.Channels {
@@ -53,6 +53,10 @@ func (p *Probes) Run(ctx context.Context) error {
 // try is one probe. As our form and a load balancer do, it goes on to the next edge
 // with the same key while one does not answer; a vendor does so by itself.
 func (p *Probes) try(ctx context.Context, customer int, channel support.Channel) {
+	if !p.load.gate.TryAcquire(1) {
+		return
+	}
+	defer p.load.gate.Release(1)
 	within, cancel := context.WithTimeout(ctx, p.within)
 	defer cancel()
 	m := p.load.completed(Message{Customer: customer, Channel: channel, Text: questions[customer%len(questions)]})

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"fte/chaos/checker"
 	"fte/support"
 )
@@ -61,7 +63,8 @@ type Workload struct {
 	cfg   Config
 	plan  []Planned
 	http  *http.Client
-	slots chan struct{}
+	gate  *semaphore.Weighted // see Quiet
+	slots *semaphore.Weighted // of cfg.Concurrency
 	start time.Time
 
 	mu      sync.Mutex // guards what follows
@@ -75,6 +78,7 @@ type Workload struct {
 	linking  map[int]*Linking // by customer
 	linkings []*Linking       // in the order of Began
 	late     Lateness
+	resumed  time.Time // when the last Quiet ended
 }
 
 // New plans a run. The history's clock starts here.
@@ -115,7 +119,7 @@ func New(cfg Config) (*Workload, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("plan workload: %w", err)
 	}
-	w := &Workload{cfg: cfg, http: &http.Client{Timeout: 60 * time.Second, Transport: transport(cfg.Concurrency)}, slots: make(chan struct{}, cfg.Concurrency),
+	w := &Workload{cfg: cfg, http: &http.Client{Timeout: 60 * time.Second, Transport: transport(cfg.Concurrency)}, gate: semaphore.NewWeighted(everybody), slots: semaphore.NewWeighted(int64(cfg.Concurrency)),
 		start: time.Now(), known: map[string]string{}, unnamed: map[string][]int{}, tokens: map[string]string{}, linking: map[int]*Linking{}}
 	if cfg.Rate == 0 {
 		w.plan = makePlan(cfg)
@@ -158,7 +162,8 @@ func (w *Workload) Zero() time.Time { return w.start }
 func (w *Workload) Now() int64 { return int64(time.Since(w.start)) }
 
 // Lateness is how long after their planned moments messages were written, by this
-// generator's own doing: not because their customer still waited for an earlier one.
+// generator's own doing: not because their customer still waited for an earlier one,
+// nor because it was quiet.
 type Lateness struct {
 	N         int
 	Mean, Max time.Duration
@@ -191,6 +196,12 @@ func (w *Workload) Send(ctx context.Context, customer int, text string) checker.
 // when they are empty.
 func (w *Workload) Write(ctx context.Context, m Message) checker.Op {
 	return w.insist(ctx, w.completed(m), time.Now())
+}
+
+// Once injects a message outside the plan one time, whatever comes of it.
+func (w *Workload) Once(ctx context.Context, m Message) checker.Op {
+	m = w.completed(m)
+	return w.inject(ctx, checker.Op{Client: client(m)}, m)
 }
 
 // Again has the vendor deliver a message once more.
@@ -232,30 +243,36 @@ func client(m Message) string { return strconv.Itoa(m.Customer) + "/" + string(m
 
 // insist injects a message that is due until it is accepted or cfg.Insist is over.
 func (w *Workload) insist(ctx context.Context, m Message, due time.Time) checker.Op {
-	until := time.Now().Add(w.cfg.Insist)
-	first := true
-	for {
+	var until time.Time
+	for first := true; ; first = false {
 		op := w.inject(ctx, checker.Op{Client: client(m), Redelivery: !first}, m)
 		if first {
-			w.wrote(w.start.Add(time.Duration(op.Call)).Sub(due))
+			at := w.start.Add(time.Duration(op.Call)) // it may have waited for quiet to end
+			until = at.Add(w.cfg.Insist)
+			if op.Message != "" { // it was sent
+				w.wrote(at, due)
+			}
 		}
 		if op.Outcome == checker.OK || time.Now().After(until) || !sleep(ctx, 250*time.Millisecond) {
 			return op
 		}
-		first = false
 	}
 }
 
-// inject has a message delivered once, when one of the slots is free.
+// inject has a message delivered once, when nothing is to be quiet and one of the
+// slots is free. When ctx ends before, it was not sent: the op names no message and
+// is not in the history.
 func (w *Workload) inject(ctx context.Context, op checker.Op, m Message) checker.Op {
-	select {
-	case w.slots <- struct{}{}:
-		defer func() { <-w.slots }()
-		return w.deliver(ctx, op, m)
-	case <-ctx.Done():
-		op.Call, op.Return, op.Outcome = w.Now(), checker.Never, checker.Unknown
+	op.Call, op.Return, op.Outcome = w.Now(), checker.Never, checker.Unknown
+	if w.gate.Acquire(ctx, 1) != nil {
 		return op
 	}
+	defer w.gate.Release(1)
+	if w.slots.Acquire(ctx, 1) != nil {
+		return op
+	}
+	defer w.slots.Release(1)
+	return w.deliver(ctx, op, m)
 }
 
 // deliver has the vendor deliver one message once and notes what came of it.
@@ -264,7 +281,8 @@ func (w *Workload) deliver(ctx context.Context, op checker.Op, m Message) checke
 	if m.From != "" {
 		op.Address = m.From
 	}
-	op.Return, op.Outcome, op.Allow, op.Message = checker.Never, checker.Unknown, m.Allow, m.ID
+	op.Return, op.Outcome, op.Message = checker.Never, checker.Unknown, m.ID
+	op.Nature, op.Link, op.Allow = m.Nature, m.Nature == checker.Linking, m.Allow
 	if m.Canary != "" {
 		op.Canary, op.Level = m.Canary, int(m.level())
 	}

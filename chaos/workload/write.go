@@ -111,11 +111,14 @@ func (r *run) one(ctx context.Context, p Planned, due time.Time) {
 // lateAfter is what is counted as late.
 const lateAfter = 100 * time.Millisecond
 
-// wrote measures how late a message was written.
-func (w *Workload) wrote(late time.Duration) {
+// wrote measures how late a message that was due was written.
+func (w *Workload) wrote(at, due time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	late = max(late, 0)
+	if w.resumed.After(due) {
+		due = w.resumed
+	}
+	late := max(at.Sub(due), 0)
 	w.late.N++
 	w.late.Mean += late // the sum, until it is asked for
 	w.late.Max = max(w.late.Max, late)

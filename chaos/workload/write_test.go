@@ -95,7 +95,10 @@ func TestCustomersLink(t *testing.T) {
 		said := 0
 		for _, op := range w.History() {
 			require.Equal(t, op.Canary == "", op.Level == 0 && op.Canary == "", "a level belongs to a canary")
-			if op.Address == number && op.Canary == "" {
+			asks := op.Address == number && op.Canary == ""
+			require.Equal(t, asks, op.Link && op.Address == number, "what asks for the link says so")
+			require.Equal(t, op.Link, op.Nature == checker.Linking)
+			if asks {
 				said++
 				require.Equal(t, client(Message{Customer: l.Customer, Channel: support.WhatsApp}), op.Client)
 			}
