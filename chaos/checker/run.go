@@ -28,11 +28,12 @@ type Run struct {
 type About struct {
 	Seed     uint64        `json:"seed"`
 	Profile  string        `json:"profile"`
-	Duration time.Duration `json:"duration"` // of the workload, ns
-	Nemeses  []string      `json:"nemeses"`  // ids that the schedule drew from
-	Tags     []string      `json:"tags"`     // of the build under test
-	Zero     time.Time     `json:"zero"`     // when the history's clock was 0
-	Healed   time.Time     `json:"healed"`   // when every fault was over
+	Duration time.Duration `json:"duration"`       // of the workload, ns
+	Rate     float64       `json:"rate,omitempty"` // messages a second; 0: not known
+	Nemeses  []string      `json:"nemeses"`        // ids that the schedule drew from
+	Tags     []string      `json:"tags"`           // of the build under test
+	Zero     time.Time     `json:"zero"`           // when the history's clock was 0
+	Healed   time.Time     `json:"healed"`         // when every fault was over
 	Ended    time.Time     `json:"ended"`
 }
 

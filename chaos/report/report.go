@@ -150,6 +150,9 @@ func (c *court) facts(v checker.Verdict) []fact {
 	return out
 }
 
+// usualRate is the command's default, messages a second.
+const usualRate = 4
+
 // repeat is the command that makes the same run again. Faults are named where the
 // schedule did not draw from the whole list. It is empty for a run that no seed made.
 func (c *court) repeat() string {
@@ -164,6 +167,9 @@ func (c *court) repeat() string {
 	if a.Duration > 0 {
 		short := strings.NewReplacer("h0m0s", "h", "m0s", "m")
 		cmd += " -duration " + short.Replace(a.Duration.Round(time.Second).String())
+	}
+	if a.Rate > 0 && a.Rate != usualRate {
+		cmd += " -rate " + strconv.FormatFloat(a.Rate, 'f', -1, 64)
 	}
 	if !slices.Equal(a.Nemeses, c.order) && len(a.Nemeses) > 0 {
 		cmd += " -faults " + strings.Join(a.Nemeses, ",")

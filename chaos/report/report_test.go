@@ -36,6 +36,13 @@ func written(t *testing.T, name string, run *checker.Run, v checker.Verdict) str
 	return string(html)
 }
 
+func TestTheRateIsRepeated(t *testing.T) {
+	for rate, want := range map[float64]string{0: "", 4: "", 12.5: " -rate 12.5"} {
+		run := &checker.Run{Dump: &checker.Dump{}, About: checker.About{Seed: 3, Duration: time.Minute, Rate: rate}}
+		require.Equal(t, "./fte chaos run -seed 3 -duration 1m"+want, newCase(run, checker.Verdict{}, nil).repeat())
+	}
+}
+
 func TestAValidRunAtAGlance(t *testing.T) {
 	run, v := generate(1, 600, 200*time.Millisecond, 14)
 	run.About.Tags = []string{"failpoint", "chaosbug_noversion"}
