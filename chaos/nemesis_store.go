@@ -108,15 +108,9 @@ func repeat(ctx context.Context, s *Scene) error {
 	return nil
 }
 
-// quiet is a load that can be stopped for a while: nobody may write while a topic
-// grows, since the producers learn of it one by one.
-type quiet interface {
-	// Quiet returns when no customer writes any more, until resume is called.
-	Quiet(ctx context.Context) (resume func(), err error)
-}
-
 // grow waits until a topic is drained, gives it one more partition, and keeps the
-// customers quiet until every client knows of it.
+// customers quiet until every client knows of it: the producers learn of it one by
+// one.
 func grow(ctx context.Context, s *Scene) error {
 	from, ch := time.Now(), anyOf(s, support.Channels)
 	within, cancel := context.WithTimeout(ctx, growFor)
@@ -125,13 +119,11 @@ func grow(ctx context.Context, s *Scene) error {
 		s.Note(checker.Fault{Kind: "partitions", Target: string(ch), From: from, To: time.Now(), Evidence: err.Error()})
 		return nil
 	}
-	if load, ok := any(s.Load).(quiet); ok {
-		resume, err := load.Quiet(within)
-		if err != nil {
-			return missed(err)
-		}
-		defer resume()
+	resume, err := s.Load.Quiet(within)
+	if err != nil {
+		return missed(err)
 	}
+	defer resume()
 	drained, stop := context.WithTimeout(within, growFor-learn)
 	defer stop()
 	if err := s.Drained(drained, ch, s.Load.Accepted()); err != nil {
