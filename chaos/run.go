@@ -277,7 +277,7 @@ func (r *run) gather(ctx context.Context) (*checker.Run, error) {
 	}
 	out.History, out.Takeovers, out.Acks, out.Reads, out.Probes = r.load.History(), r.persons.Takeovers(), r.readers.Acks(), r.readers.Reads(), r.probes.Probes()
 	out.Calls, out.Samples = r.model.resolve(out.Dump, out.History), r.samples
-	out.About = checker.About{Seed: r.cfg.Seed, Profile: r.cfg.Profile, Duration: r.cfg.Duration, Tags: r.cfg.Tags, Zero: r.load.Zero(), Healed: r.healed, Ended: time.Now()}
+	out.About, out.Samples = checker.About{Seed: r.cfg.Seed, Rate: r.cfg.Rate, Profile: r.cfg.Profile, Duration: r.cfg.Duration, Tags: r.cfg.Tags, Zero: r.load.Zero(), Healed: r.healed, Ended: time.Now()}, append(out.Samples, r.dev.Last(ctx)...)
 	for _, n := range r.nemeses {
 		out.About.Nemeses = append(out.About.Nemeses, n.ID)
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -58,8 +59,14 @@ func fakeDev(behaviour string) {
 			w.WriteHeader(http.StatusNotFound)
 		}
 	})
+	var shown atomic.Int32
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "# TYPE go_goroutines gauge\ngo_goroutines 42\ngo_goroutines_created 7")
+		mail, chat := 3, 4
+		if shown.Add(1) > 8 {
+			mail, chat = 0, 0
+		}
+		fmt.Fprintf(w, "fte_intake_lag_records{channel=\"email\"} %d\nfte_intake_lag_records{channel=\"whatsapp\"} %d\nfte_intake_lag_records_total 9\n", mail, chat)
 	})
 	go http.Serve(sim, mux)
 	url := "http://" + sim.Addr().String()

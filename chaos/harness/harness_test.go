@@ -234,9 +234,13 @@ func TestMembersAreSampled(t *testing.T) {
 	require.Len(t, all, 2)
 	require.Equal(t, "worker-1", all[0].Name)
 	require.Equal(t, 42, all[0].Goroutines)
+	require.EqualValues(t, 7, all[0].Lag, "of all channels")
 	require.Greater(t, all[0].RSS, int64(1<<20))
 	_, err = d.Gauge(ctx, "worker-1", "go_nothing")
 	require.ErrorContains(t, err, "go_nothing")
+	last := d.Last(ctx)
+	require.Len(t, last, 2)
+	require.Zero(t, last[0].Lag+last[1].Lag, "it waits until everything is acknowledged")
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
