@@ -63,7 +63,7 @@ func (w *Workload) link(ctx context.Context, m Message, op checker.Op) {
 	}
 	way := *l
 	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, linkPatience)
+	ctx, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
 	for range linkTries {
 		if way.Linked || way.Tries == linkMost || ctx.Err() != nil {

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
-	"sync"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -139,10 +139,11 @@ func TestTheHistoryIsOfWhatWasSent(t *testing.T) {
 	require.False(t, w.History()[0].Link)
 }
 
-// Customers who link wait for a page that never answers: when ctx ends they are gone.
-func TestALinkLeavesNobodyBehind(t *testing.T) {
-	v, w := populated(t, func(c *Config) { c.Links = 6; c.Messages = 60 })
-	hung, over := make(chan struct{}, 100), make(chan struct{})
+// stuck is a town whose page for links answers nobody before the test is over.
+func stuck(t *testing.T) (w *Workload, hung chan struct{}) {
+	v, w := populated(t, func(c *Config) { c.Links = 3; c.Messages = 60 })
+	hung = make(chan struct{}, 1000)
+	over := make(chan struct{})
 	page := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/link" {
 			v.ServeHTTP(rw, r)
@@ -151,11 +152,31 @@ func TestALinkLeavesNobodyBehind(t *testing.T) {
 		hung <- struct{}{}
 		<-over
 	}))
-	defer page.Close()
-	let := sync.OnceFunc(func() { close(over) })
-	defer let()
+	t.Cleanup(page.Close)
+	t.Cleanup(func() { close(over) })
 	w.cfg.APIs = []string{page.URL}
-	before := runtime.NumGoroutine()
+	return w, hung
+}
+
+// A page that does not answer holds up what its customer writes next for a while.
+func TestALinkLetsItsCustomerGoOn(t *testing.T) {
+	t.Parallel()
+	w, hung := stuck(t)
+	w.patience = 100 * time.Millisecond
+	within, cancel := context.WithTimeout(t.Context(), linkPatience/2)
+	defer cancel()
+	require.NoError(t, w.Run(within))
+	require.Len(t, w.Accepted(), 60)
+	require.NotEmpty(t, hung)
+	require.Len(t, w.Linkings(), 3)
+	for _, l := range w.Linkings() {
+		require.False(t, l.Linked)
+	}
+}
+
+// When ctx ends nobody who links waits on.
+func TestALinkLeavesNobodyBehind(t *testing.T) {
+	w, hung := stuck(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan error, 1)
@@ -170,10 +191,10 @@ func TestALinkLeavesNobodyBehind(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("a run that was told to end waits for a page")
 	}
-	let()
-	w.http.CloseIdleConnections()
-	require.Eventually(t, func() bool { page.CloseClientConnections(); return runtime.NumGoroutine() <= before+4 }, 20*time.Second, 20*time.Millisecond)
-	for _, l := range w.Linkings() {
-		require.False(t, l.Linked)
+	ours := func() int { // goroutines that run the workload's code
+		raw := make([]byte, 4<<20)
+		raw = raw[:runtime.Stack(raw, true)]
+		return strings.Count(string(raw), "workload.(*run).")
 	}
+	require.Eventually(t, func() bool { return ours() == 0 }, 20*time.Second, 10*time.Millisecond)
 }

@@ -66,6 +66,8 @@ type Workload struct {
 	gate  *semaphore.Weighted // see Quiet
 	slots *semaphore.Weighted // of cfg.Concurrency
 	start time.Time
+	// patience is how long a link may hold up what its customer writes next.
+	patience time.Duration
 
 	mu      sync.Mutex // guards what follows
 	history []checker.Op
@@ -120,7 +122,7 @@ func New(cfg Config) (*Workload, error) {
 		return nil, fmt.Errorf("plan workload: %w", err)
 	}
 	w := &Workload{cfg: cfg, http: &http.Client{Timeout: 60 * time.Second, Transport: transport(cfg.Concurrency)}, gate: semaphore.NewWeighted(everybody), slots: semaphore.NewWeighted(int64(cfg.Concurrency)),
-		start: time.Now(), known: map[string]string{}, unnamed: map[string][]int{}, tokens: map[string]string{}, linking: map[int]*Linking{}}
+		start: time.Now(), patience: linkPatience, known: map[string]string{}, unnamed: map[string][]int{}, tokens: map[string]string{}, linking: map[int]*Linking{}}
 	if cfg.Rate == 0 {
 		w.plan = makePlan(cfg)
 	}
