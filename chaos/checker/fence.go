@@ -45,8 +45,9 @@ func (j *court) stamps() map[string][]stamp {
 }
 
 // fence checks I9 (along version epoch never falls, every epoch that wrote is in
-// ownership_log, which rises by one a row) and I10 (epochs do not interleave, a
-// commit has one epoch).
+// ownership_log, which rises by one a row; a customer's row has the epoch and the
+// owner of its log's end, so that a second owner under one epoch is seen, where it
+// wrote last) and I10 (epochs do not interleave, a commit has one epoch).
 func (j *court) fence() {
 	log := map[string]map[int64]bool{}
 	for id, rows := range j.owners {
@@ -70,6 +71,11 @@ func (j *court) fence() {
 		if c := j.customers[id]; c != nil && (c.Epoch != last.Epoch || c.Owner != last.Owner) {
 			j.violated("I9", id, 0, "its row says %s in epoch %d, ownership_log ends with %s in epoch %d", c.Owner, c.Epoch, last.Owner, last.Epoch).
 				row("customers", "id", id).during(last.At, last.At)
+		}
+	}
+	for id, c := range j.customers {
+		if len(j.owners[id]) == 0 && (c.Epoch != 0 || c.Owner != "") {
+			j.violated("I9", id, 0, "its row says %q in epoch %d, ownership_log has nothing", c.Owner, c.Epoch).row("customers", "id", id)
 		}
 	}
 	for id, all := range j.stamps() {

@@ -187,8 +187,13 @@ func TestEachViolationIsFound(t *testing.T) {
 		"the log jumps": {"I9", func(r *Run) {
 			r.Dump.Ownership = append(r.Dump.Ownership, Ownership{CustomerID: ann, Epoch: 4, Owner: "w3", Previous: "w2"})
 		}},
-		"the log forgets who was before":            {"I9", func(r *Run) { r.Dump.Ownership[1].Previous = "w7" }},
-		"the customer's row is behind its rows":     {"I9", func(r *Run) { r.Dump.Customers[0].Version = 7 }},
+		"the log forgets who was before":        {"I9", func(r *Run) { r.Dump.Ownership[1].Previous = "w7" }},
+		"the customer's row is behind its rows": {"I9", func(r *Run) { r.Dump.Customers[0].Version = 7 }},
+		"two owners wrote under one epoch":      {"I9", func(r *Run) { r.Dump.Customers[0].Owner = "w3" }},
+		"the row's epoch is past the log":       {"I9", func(r *Run) { r.Dump.Customers[0].Epoch = 3 }},
+		"an owner whom no log knows": {"I9", func(r *Run) {
+			r.Dump.Customers = append(r.Dump.Customers, Customer{ID: "01900000-0000-7000-8000-00000000000d", Owner: "w1"})
+		}},
 		"two epochs wrote one version":              {"I10", func(r *Run) { r.Dump.Tickets[0].UpdVersion = 5; r.Dump.Tickets[0].UpdEpoch = 1 }},
 		"a step is older than its turn's claim":     {"I10", func(r *Run) { r.Dump.Steps[0].Epoch, r.Dump.Steps[0].Version = 1, 4 }},
 		"a journal has a gap":                       {"I11", func(r *Run) { r.Dump.Steps[1].Step = 3 }},
