@@ -64,6 +64,25 @@ func TestAWatchedRunIsValid(t *testing.T) {
 	require.Equal(t, 1, m.Fenced)
 }
 
+// A customer was given to another living worker while its turn ran: the old
+// activation goes on until a commit is refused, but not for long, nor when its
+// worker was dead.
+func TestAnActivationThatMovesMayFinishItsCall(t *testing.T) {
+	moved := func(reason string, after float64) *Run {
+		r := watched()
+		r.Calls = append(r.Calls, ModelCall{CustomerID: ann, Turn: 3, Step: 1, By: "w1", At: at(20 + after)})
+		for i := range r.Dump.Ownership {
+			if o := &r.Dump.Ownership[i]; o.CustomerID == ann && o.Epoch == 2 {
+				o.Reason, o.At = reason, at(20)
+			}
+		}
+		return r
+	}
+	require.Zero(t, Judge(moved("rebalance", 2)).Found["I11"])
+	require.NotZero(t, Judge(moved("rebalance", 25)).Found["I11"])
+	require.NotZero(t, Judge(moved("dead", 2)).Found["I11"])
+}
+
 func TestEachViolationOfAWatchedRunIsFound(t *testing.T) {
 	for name, tt := range map[string]struct {
 		invariant string

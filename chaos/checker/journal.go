@@ -94,17 +94,33 @@ func (j *court) putOff(t *Turn) bool {
 }
 
 // asleep tells whether a worker may be excused for calling a step that another has
-// recorded: a fault froze it, or cut it off, between its decision and its call.
-// Whoever recorded the step itself has no excuse.
+// recorded: a fault froze it, or cut it off, between its decision and its call, or
+// the customer was moved from it in good order while it ran the turn. Whoever
+// recorded the step itself has no excuse.
 func (j *court) asleep(c ModelCall, s Step) bool {
 	name := j.names[c.By]
 	if j.ownerAt(s.CustomerID, s.Epoch) == c.By {
 		return false
 	}
+	if j.moving(c) {
+		return true
+	}
 	t := j.turns[turnRef{c.CustomerID, c.Turn}]
 	return t != nil && slices.ContainsFunc(j.Faults, func(f Fault) bool {
 		return (f.freezes() || f.Fired && evicting[f.Kind]) && (f.strikes(name) || !j.aims(f)) && f.overlaps(t.ClaimedAt, c.At) && !f.From.After(c.At) &&
 			(f.To.IsZero() || !f.To.Add(waking).Before(c.At))
+	})
+}
+
+// draining is how long an activation that must go may finish the turn it runs.
+const draining = 20 * time.Second
+
+// moving tells whether the caller's customer had just been given to another living
+// member: its activation there goes on with its turn until a commit is refused.
+func (j *court) moving(c ModelCall) bool {
+	return slices.ContainsFunc(j.owners[c.CustomerID], func(o Ownership) bool {
+		orderly := o.Reason == "rebalance" || o.Reason == "drain" || o.Reason == "operator"
+		return orderly && o.Previous == c.By && !o.At.After(c.At) && c.At.Sub(o.At) <= draining
 	})
 }
 
