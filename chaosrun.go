@@ -37,6 +37,8 @@ func runChaos(ctx context.Context, args []string, out io.Writer) error {
 		return fmt.Errorf("%w: run or check", errUsage)
 	}
 	switch args[0] {
+	case "-h", "-help", "--help":
+		return runChaosRun(ctx, []string{"-h"}, out)
 	case "run":
 		return runChaosRun(ctx, args[1:], out)
 	case "check":

@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"encoding/json"
-	"fmt"
 	"testing"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 
 // asked is a request to the model about a message, after so many tool results.
 func asked(n int, at time.Time, by, message string, results int) requested {
-	input := []map[string]any{{"type": "message", "content": fmt.Sprintf("Earlier: linnet-bbbbbbbb")}, {"type": "message", "content": "<untrusted id=\"1\" what=\"message\">\n" + message + "\n</untrusted id=\"1\">"}}
+	input := []map[string]any{{"type": "message", "content": "Earlier: linnet-bbbbbbbb"}, {"type": "message", "content": "<untrusted id=\"1\" what=\"message\">\n" + message + "\n</untrusted id=\"1\">"}}
 	for range results {
 		input = append(input, map[string]any{"type": "function_call_output", "output": "{}"})
 	}

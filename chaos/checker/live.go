@@ -120,12 +120,12 @@ func (j *court) struck() {
 		}
 		if _, known := fired[s]; !known {
 			by[name].Noted++
+			fired[s] = false
 		}
 		if f.Fired && f.Evidence != "" && !fired[s] {
 			by[name].Fired++
 			fired[s] = true
 		}
-		fired[s] = fired[s]
 	}
 	for s, ok := range fired {
 		switch {
