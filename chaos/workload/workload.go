@@ -212,14 +212,20 @@ func (w *Workload) Again(ctx context.Context, m Message) checker.Op {
 }
 
 // Tail injects one message of each of n customers, on each of its channels, after
-// every fault was healed: the checker asks that each is accepted (L1).
+// every fault was healed, for as long as cfg.Insist: the checker asks that each is
+// accepted (L1).
 func (w *Workload) Tail(ctx context.Context, n int) {
 	var all sync.WaitGroup
 	for customer := range min(n, w.cfg.Customers) {
 		all.Go(func() {
 			for _, channel := range channelsOf(w.cfg, customer) {
 				m := w.completed(Message{Customer: customer, Channel: channel, Text: questions[0]})
-				w.inject(ctx, checker.Op{Client: client(m), Tail: true}, m)
+				until := time.Now().Add(w.cfg.Insist)
+				for op := (checker.Op{Client: client(m), Tail: true}); ; op.Redelivery = true {
+					if w.inject(ctx, op, m).Outcome == checker.OK || time.Now().After(until) || !sleep(ctx, 250*time.Millisecond) {
+						break
+					}
+				}
 			}
 		})
 	}
