@@ -259,16 +259,22 @@ func dieAt(ctx context.Context, s *Scene, name string, within time.Duration) err
 	return nil
 }
 
+// well draws a worker and waits until it is active.
+func well(ctx context.Context, s *Scene) (harness.Member, error) {
+	m, err := of(s, "worker")
+	if err != nil {
+		return m, err
+	}
+	return s.WaitActive(ctx, m.Name, 0)
+}
+
 // twin starts a worker twice: the second start declares the first dead, whose
 // supervisor starts it a third time.
 func twin(ctx context.Context, s *Scene) error {
-	m, err := of(s, "worker")
-	if err != nil {
-		return err
-	}
 	ctx, cancel := back(ctx)
 	defer cancel()
-	if m, err = s.WaitActive(ctx, m.Name, 0); err != nil {
+	m, err := well(ctx, s)
+	if err != nil {
 		return err
 	}
 	from := time.Now()
@@ -292,13 +298,10 @@ func twin(ctx context.Context, s *Scene) error {
 
 // declare has an operator declare a worker dead that is well.
 func declare(ctx context.Context, s *Scene) error {
-	m, err := of(s, "worker")
-	if err != nil {
-		return err
-	}
 	ctx, cancel := back(ctx)
 	defer cancel()
-	if m, err = s.WaitActive(ctx, m.Name, 0); err != nil {
+	m, err := well(ctx, s)
+	if err != nil {
 		return err
 	}
 	from := time.Now()

@@ -3,8 +3,6 @@ package chaos
 import (
 	"context"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -19,22 +17,7 @@ import (
 
 // struck is a system whose messages can be poison.
 func struck(t *testing.T) *suite {
-	if testing.Short() {
-		t.Skip("real processes")
-	}
-	alone()
-	t.Setenv("FTE_BIN", "") // whatever was built elsewhere takes no poison
-	bin, err := harness.Build(t.Context(), t.TempDir(), "failpoint")
-	require.NoError(t, err)
-	dir, err := os.MkdirTemp("", "fte-chaos-")
-	require.NoError(t, err)
-	s := &suite{cfg: harness.Config{Binary: bin, Dir: filepath.Join(dir, "state"), APIs: 2, Model: "sim", Proxy: true,
-		Env: []string{"FTE_TIME_SCALE=0.05", "GMAIL_UNITS_PER_MINUTE=100000"}}}
-	if s.Dev, err = harness.Start(t.Context(), s.cfg); err != nil {
-		os.RemoveAll(dir)
-	}
-	require.NoError(t, err)
-	t.Cleanup(s.end)
+	s := mined(t, harness.Config{APIs: 2, Model: "sim", Proxy: true}).suite
 	s.healthy(t)
 	require.NoError(t, s.Gmail(t.Context(), "quota", map[string]int{"units_per_minute": 0}))
 	return s

@@ -38,10 +38,10 @@ func TestRun(t *testing.T) {
 			v, err := Run(t.Context(), Config{Binary: bin, Tags: tags, Seed: seed, Duration: 45 * time.Second, Report: dir, Progress: t.Output()})
 			require.NoError(t, err)
 			t.Logf("%v", v)
-			if i == len(seeds) && v.Result == checker.Inconclusive {
-				t.Skipf("what seed %d drew shows too little in so short a time", seed)
-			}
-			require.Equal(t, checker.Valid, v.Result, "report in %s", dir)
+			if i < len(seeds) {
+				require.Equal(t, checker.Valid, v.Result, "report in %s", dir)
+			} // what a random seed draws may show too little in so short a time
+			require.NotEqual(t, checker.Violated, v.Result, "report in %s", dir)
 		})
 	}
 }

@@ -311,7 +311,10 @@ func (c *core) refused(ctx context.Context, act Act, mute bool, err error) (any,
 func (c *core) retryBlind(ctx context.Context, act Act, mute bool) (any, []Effect, error) {
 	snap, err := c.cfg.Store.Load(ctx, c.id)
 	for ; errors.Is(err, support.ErrUnavailable) && ctx.Err() == nil; snap, err = c.cfg.Store.Load(ctx, c.id) {
-		time.Sleep(c.cfg.pause / 10)
+		select {
+		case <-ctx.Done():
+		case <-time.After(c.cfg.pause / 10):
+		}
 	}
 	if err != nil {
 		return nil, nil, err

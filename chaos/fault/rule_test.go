@@ -153,13 +153,19 @@ func TestDropHidesAnEnd(t *testing.T) {
 func TestDropHoldsUpNewConnections(t *testing.T) {
 	p, to := proxied(t), echo(t)
 	f := p.Add(Rule{To: []string{to}, Harm: Drop, Way: Down})
+	type dialled struct {
+		c   net.Conn
+		err error
+	}
+	done := make(chan dialled, 1)
 	go func() {
-		for f.Struck().Frozen == 0 {
-			time.Sleep(time.Millisecond)
-		}
-		f.Heal()
+		c, err := dial(t, p, "worker-1", to)
+		done <- dialled{c, err}
 	}()
-	c, err := dial(t, p, "worker-1", to)
+	require.Eventually(t, func() bool { return f.Struck().Frozen > 0 }, soon, time.Millisecond)
+	f.Heal()
+	d := <-done
+	c, err := d.c, d.err
 	require.NoError(t, err)
 	got, err := say(c, "here", soon)
 	require.NoError(t, err)

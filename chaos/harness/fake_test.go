@@ -91,7 +91,7 @@ func fakeDev(behaviour string) {
 		go func() {
 			c.Wait()
 			if behaviour == "again" {
-				time.Sleep(200 * time.Millisecond)
+				time.Sleep(200 * time.Millisecond) // as a supervisor waits before it starts a child again
 				mu.Lock()
 				defer mu.Unlock()
 				begin(i)

@@ -111,7 +111,7 @@ func TestOnlyPinnedFilesAreInstalled(t *testing.T) {
 // What pip cannot reach is said, and leaves nothing behind.
 func TestAnIndexOutOfReach(t *testing.T) {
 	if _, err := exec.LookPath("python3"); err != nil {
-		t.Skip("no python3")
+		t.Skip("no python3: fte load would say so; ./fte brings it")
 	}
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
