@@ -390,6 +390,10 @@ func (d *dev) prepareDatabase(ctx context.Context, keys *persistence.Keys) error
 	return learnContext(ctx, pool)
 }
 
+// public is the base URL that signatures are computed over: a tunnel's, where
+// there is one. The simulated vendors sign for it, and call here.
+func (d *dev) public() string { return cmp.Or(os.Getenv("FTE_PUBLIC_URL"), "http://"+d.http) }
+
 // settings is the environment of every node, besides its name and addresses.
 func (d *dev) settings() []string {
 	tls := filepath.Join(d.dir, "tls")
@@ -397,10 +401,7 @@ func (d *dev) settings() []string {
 		"FTE_ENV=dev", "FTE_CLUSTER=" + devCluster, "FTE_DEV_DIR=" + d.dir, "DATABASE_URL=" + d.database, "KAFKA_BROKERS=" + strings.Join(d.kafka.KafkaBrokers, ","),
 		"FTE_KEYS=" + filepath.Join(d.dir, "keys"), "FTE_OPERATOR_TOKEN=" + d.token,
 		"FTE_TLS_CA=" + filepath.Join(tls, "ca.pem"), "FTE_TLS_CERT=" + filepath.Join(tls, "cert.pem"), "FTE_TLS_KEY=" + filepath.Join(tls, "key.pem"),
-		"FTE_ALLOW_INSECURE_UPSTREAMS=true",
-	}
-	if os.Getenv("FTE_PUBLIC_URL") == "" {
-		set = append(set, "FTE_PUBLIC_URL=http://"+d.http)
+		"FTE_ALLOW_INSECURE_UPSTREAMS=true", "FTE_PUBLIC_URL=" + d.public(),
 	}
 	if os.Getenv("TWILIO_ACCOUNT_SID") == "" {
 		set = append(set, "TWILIO_ACCOUNT_SID="+devTwilioSID, "TWILIO_AUTH_TOKEN="+d.twilio, "TWILIO_WHATSAPP_NUMBER="+devNumber, "TWILIO_BASE_URL=http://"+d.sim)

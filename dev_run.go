@@ -78,8 +78,8 @@ func (d *dev) startServices(ctx context.Context) error {
 		return err
 	}
 	d.progress("starting the simulated vendors")
-	if err := d.startService("sim", d.sim, []string{"sim", "-addr", d.sim, "-dir", filepath.Join(d.dir, "sim")},
-		[]string{"FTE_PUBLIC_URL=http://" + d.http, "TWILIO_ACCOUNT_SID=" + devTwilioSID, "TWILIO_AUTH_TOKEN=" + d.twilio, "TWILIO_WHATSAPP_NUMBER=" + devNumber}); err != nil {
+	if err := d.startService("sim", d.sim, []string{"sim", "-addr", d.sim, "-dir", filepath.Join(d.dir, "sim"), "-edge", d.http},
+		[]string{"FTE_PUBLIC_URL=" + d.public(), "TWILIO_ACCOUNT_SID=" + devTwilioSID, "TWILIO_AUTH_TOKEN=" + d.twilio, "TWILIO_WHATSAPP_NUMBER=" + devNumber}); err != nil {
 		return err
 	}
 	for _, addr := range append([]string{d.sim}, d.kafka.KafkaBrokers...) {

@@ -32,7 +32,7 @@ func commands() []command {
 		{"serve", "-run webhook,intake,actors,outbox,console", "one node, settings from the environment", runServe},
 		{"migrate", "up|status [-dir .fte]", "schema and topics", runMigrate},
 		{"learn", "DIR [-dir .fte]", "load knowledge from markdown", runLearn},
-		{"sim", "[-addr ADDR] [-dir DIR]", "the simulated vendors alone", runSim},
+		{"sim", "[-addr ADDR] [-dir DIR] [-edge ADDR]", "the simulated vendors alone", runSim},
 		{"broker", "[-addr ADDR] [-dir DIR]", "the embedded Kafka-protocol broker alone (development)", runBroker},
 		{"members", "[-watch] [-json] [-dir .fte]", "who is in the cluster", runMembers},
 		{"who", "ID|ADDRESS|MESSAGE [-json] [-dir .fte]", "who owns a customer, and what became of a message", runWho},

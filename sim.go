@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,6 +32,7 @@ func runSim(ctx context.Context, args []string, _ io.Writer) error {
 	f := flags("sim")
 	addr := f.String("addr", "127.0.0.1:8081", "address to listen on")
 	dir := f.String("dir", ".fte/sim", "folder of the vendors' state")
+	edge := f.String("edge", "", "address of the edge, if not where FTE_PUBLIC_URL says")
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}
@@ -41,7 +43,7 @@ func runSim(ctx context.Context, args []string, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	h, closeAll, err := newSim(*dir, log.Named("sim"))
+	h, closeAll, err := newSim(*dir, *edge, log.Named("sim"))
 	if err != nil {
 		return err
 	}
@@ -49,8 +51,9 @@ func runSim(ctx context.Context, args []string, _ io.Writer) error {
 	return serveHTTP(ctx, *addr, h)
 }
 
-// newSim puts the simulated vendors together.
-func newSim(dir string, log *zap.Logger) (http.Handler, func(), error) {
+// newSim puts the simulated vendors together. They call the edge, HOST:PORT, under
+// the public URL that it verifies; without one, that URL itself.
+func newSim(dir, edge string, log *zap.Logger) (http.Handler, func(), error) {
 	scale := 1.0
 	if s := os.Getenv("FTE_TIME_SCALE"); s != "" {
 		if _, err := fmt.Sscanf(s, "%g", &scale); err != nil || scale <= 0 || scale > 1 {
@@ -67,17 +70,23 @@ func newSim(dir string, log *zap.Logger) (http.Handler, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	public := get("FTE_PUBLIC_URL", "http://127.0.0.1:8080")
+	public, _, _ := strings.Cut(get("FTE_PUBLIC_URL", "http://127.0.0.1:8080"), "#")
+	public = strings.TrimSuffix(public, "/")
+	local := public
+	if edge != "" {
+		local = "http://" + edge
+	}
 	twilio, err := twiliotest.New(twiliotest.Config{
 		Dir: dir, Control: ctl, AccountSID: get("TWILIO_ACCOUNT_SID", devTwilioSID), AuthToken: get("TWILIO_AUTH_TOKEN", "simulated"),
-		Number: get("TWILIO_WHATSAPP_NUMBER", devNumber), WebhookURL: public + "/webhooks/whatsapp" + webhookRetries, TimeScale: scale, Log: log,
+		Number: get("TWILIO_WHATSAPP_NUMBER", devNumber), WebhookURL: public + "/webhooks/whatsapp" + webhookRetries,
+		Public: public, Deliver: local, TimeScale: scale, Log: log,
 	})
 	if err != nil {
 		ctl.Close()
 		return nil, nil, err
 	}
 	gmail, err := gmailtest.New(gmailtest.Config{
-		Dir: dir, Control: ctl, Mailbox: get("GMAIL_MAILBOX", devMailbox), PushURL: public + "/webhooks/gmail", Audience: get("GMAIL_PUSH_AUDIENCE", devAudience),
+		Dir: dir, Control: ctl, Mailbox: get("GMAIL_MAILBOX", devMailbox), PushURL: local + "/webhooks/gmail", Audience: get("GMAIL_PUSH_AUDIENCE", devAudience),
 		PushEmail: get("GMAIL_PUSH_EMAIL", devPushEmail), Subscription: get("GMAIL_PUSH_SUBSCRIPTION", devSubscription), Auth: true, TimeScale: scale, Log: log,
 	})
 	if err != nil {

@@ -41,6 +41,9 @@ type Config struct {
 	WebhookURL string
 	// FallbackURL is tried when WebhookURL failed for good. Empty: none.
 	FallbackURL string
+	// Deliver takes the requests for URLs below Public, as a tunnel's end does: they
+	// are signed as Public says. Empty: each goes where its URL says.
+	Public, Deliver string
 	// StatusURL receives the status of messages sent without a StatusCallback.
 	// Empty: nobody does.
 	StatusURL string
@@ -246,7 +249,11 @@ func (s *Server) pause(d time.Duration) bool {
 // post makes one signed request and returns its status, 0 without an answer.
 func (s *Server) post(ctx context.Context, client *http.Client, target, token string, form url.Values) (int, error) {
 	target, _, _ = strings.Cut(target, "#")
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(form.Encode()))
+	where := target
+	if rest, ok := strings.CutPrefix(target, s.cfg.Public+"/"); ok && s.cfg.Deliver != "" {
+		where = s.cfg.Deliver + "/" + rest
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, where, strings.NewReader(form.Encode()))
 	if err != nil {
 		return 0, err
 	}
