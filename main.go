@@ -35,7 +35,7 @@ func commands() []command {
 		{"sim", "[-addr ADDR] [-dir DIR] [-edge ADDR]", "the simulated vendors alone", runSim},
 		{"broker", "[-addr ADDR] [-dir DIR]", "the embedded Kafka-protocol broker alone (development)", runBroker},
 		{"members", "[-watch] [-json] [-dir .fte]", "who is in the cluster", runMembers},
-		{"who", "ID|ADDRESS|MESSAGE [-json] [-dir .fte]", "who owns a customer, and what became of a message", runWho},
+		{"who", "ID|ADDRESS|MESSAGE|TICKET [-json] [-dir .fte]", "who owns a customer, and what became of a message", runWho},
 		{"chaos", "run [-seed N] [-duration 60s] [-profile faults|day] [-faults N1,N3] [-report DIR]|check DIR|list", "hurt a system of its own and judge whether every message was answered once", runChaos},
 		{"dlq", "list|show ID|replay ID|purge ID [-dir .fte]", "dead letters", runDLQ},
 	}, operatorCommands()...)

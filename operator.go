@@ -85,6 +85,12 @@ type statusError struct {
 
 func (e *statusError) Error() string { return fmt.Sprintf("refused with %d: %s", e.status, e.text) }
 
+// isStatus says whether err is a refusal with this status.
+func isStatus(err error, status int) bool {
+	var refused *statusError
+	return errors.As(err, &refused) && refused.status == status
+}
+
 // operatorCommand parses the flags that all commands on a running system share.
 func operatorCommand(name string, args []string, most int, more func(*flag.FlagSet)) (*operator, []string, error) {
 	f := flags(name)
@@ -102,8 +108,8 @@ func operatorCommand(name string, args []string, most int, more func(*flag.FlagS
 
 var isUUID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-// runWho answers "who owns it" for a customer's id, an address, or a message's
-// external id.
+// runWho answers "who owns it" for a customer's id, an address, a message's
+// external id or a ticket.
 func runWho(ctx context.Context, args []string, out io.Writer) error {
 	var asJSON bool
 	o, words, err := operatorCommand("who", args, 1, func(f *flag.FlagSet) { f.BoolVar(&asJSON, "json", false, "JSON") })
@@ -111,7 +117,7 @@ func runWho(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if len(words) != 1 {
-		return fmt.Errorf("%w: name a customer's id, an address, or a message's external id", errUsage)
+		return fmt.Errorf("%w: name a customer's id, an address, a message's external id or a ticket", errUsage)
 	}
 	what, found := words[0], map[string]any{}
 	id := what
@@ -121,7 +127,14 @@ func runWho(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	var customer map[string]any
-	if err := o.call(ctx, http.MethodGet, "/customers/"+url.PathEscape(id), nil, &customer); err != nil {
+	err = o.call(ctx, http.MethodGet, "/customers/"+url.PathEscape(id), nil, &customer)
+	if isStatus(err, http.StatusNotFound) && id == what { // a form's message is called by its ticket's id
+		if id, err = o.writer(ctx, what, found); err != nil {
+			return err
+		}
+		err = o.call(ctx, http.MethodGet, "/customers/"+url.PathEscape(id), nil, &customer)
+	}
+	if err != nil {
 		return fmt.Errorf("look up %s: %w", id, err)
 	}
 	found["customer"] = customer
@@ -160,13 +173,13 @@ func runWho(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// resolve finds the customer of an address or of a message.
+// resolve finds the customer of an address, of a message or of a ticket.
 func (o *operator) resolve(ctx context.Context, what string, found map[string]any) (string, error) {
 	query := ""
 	switch {
 	case strings.HasPrefix(what, "+"), strings.HasPrefix(what, "whatsapp:+"):
 		query = "phone=" + url.QueryEscape(strings.TrimPrefix(what, "whatsapp:"))
-	case strings.Contains(what, "@"):
+	case strings.Contains(what, "@") && !strings.Contains(what[strings.LastIndex(what, "@"):], "/"): // a mail is MAILBOX/ID
 		query = "email=" + url.QueryEscape(what)
 	}
 	if query != "" {
@@ -183,11 +196,16 @@ func (o *operator) resolve(ctx context.Context, what string, found map[string]an
 		}
 		return list.Items[0].ID, nil
 	}
+	return o.writer(ctx, what, found)
+}
+
+// writer finds the customer who wrote a message, by its external id, or whose the
+// ticket is, by id or reference.
+func (o *operator) writer(ctx context.Context, what string, found map[string]any) (string, error) {
 	for _, channel := range []string{"whatsapp", "email", "webform"} {
 		var m map[string]any
 		err := o.call(ctx, http.MethodGet, "/messages?channel="+channel+"&external_id="+url.QueryEscape(what), nil, &m)
-		var status *statusError
-		if errors.As(err, &status) && status.status == http.StatusNotFound {
+		if isStatus(err, http.StatusNotFound) {
 			continue
 		}
 		if err != nil {
@@ -197,7 +215,17 @@ func (o *operator) resolve(ctx context.Context, what string, found map[string]an
 		id, _ := m["customer_id"].(string)
 		return id, nil
 	}
-	return "", fmt.Errorf("look up %s: it is no customer's id, no address we know and no message that is stored", what)
+	var ticket struct {
+		Customer string `json:"customer_id"`
+	}
+	err := o.call(ctx, http.MethodGet, "/tickets/"+url.PathEscape(what), nil, &ticket)
+	if isStatus(err, http.StatusNotFound) {
+		return "", fmt.Errorf("look up %s: it is no customer's id, no address we know, no message that is stored and no ticket", what)
+	}
+	if err != nil {
+		return "", fmt.Errorf("look up ticket %s: %w", what, err)
+	}
+	return ticket.Customer, nil
 }
 
 func runDLQ(ctx context.Context, args []string, out io.Writer) error {

@@ -71,6 +71,21 @@ func TestWhoNamesTheOwner(t *testing.T) {
 	code, out, errs = fte(t, "who", merged)
 	require.Zero(t, code, errs)
 	require.Contains(t, out, "merged    "+merged+"\ncustomer  "+id)
+	form, outcome := strings.Replace(id, "1", "4", 1), `{"customer_id":"`+id+`","seq":3,"turn":1,"outcome":"answered"}`
+	mux.HandleFunc("/api/v1/messages", func(w http.ResponseWriter, r *http.Request) {
+		if q := r.URL.Query(); q.Get("channel")+" "+q.Get("external_id") == "email support@fte.test/18c" || q.Get("channel")+" "+q.Get("external_id") == "webform "+form {
+			fmt.Fprint(w, outcome)
+			return
+		}
+		http.NotFound(w, r)
+	})
+	mux.HandleFunc("/api/v1/tickets/T-0123456789AB", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"customer_id":"`+id+`"}`) })
+	for what, said := range map[string]string{"support@fte.test/18c": "outcome answered", form: "outcome answered", "T-0123456789AB": ""} {
+		code, out, errs = fte(t, "who", what)
+		require.Zero(t, code, errs)
+		require.Contains(t, out, "customer  "+id, what)
+		require.Contains(t, out, said, what)
+	}
 	code, out, errs = fte(t, "who", strings.Replace(id, "1", "2", 1))
 	require.Equal(t, 1, code)
 	require.Empty(t, out)
