@@ -87,13 +87,15 @@ func (s *Server) Repeat(id string) (Arrived, error) {
 // its checks said on top (RFC 8601).
 func (s *Server) stamped(raw []byte, auth string) []byte {
 	header, _ := splitHeader(raw)
-	from, path := "", ""
+	from, path, named := "", "", false
 	for _, f := range header {
 		switch strings.ToLower(f.name) {
 		case "from":
 			from = cmp.Or(from, firstAddress(f.value))
 		case "return-path":
 			path = f.value
+		case "message-id":
+			named = true
 		}
 	}
 	domain := from[strings.LastIndexByte(from, '@')+1:]
@@ -113,6 +115,9 @@ func (s *Server) stamped(raw []byte, auth string) []byte {
 		"none": "spf=none (google.com: %[2]s does not designate permitted sender hosts) smtp.mailfrom=%[2]s",
 	}[auth]
 	fmt.Fprintf(&b, "Authentication-Results: mx.google.com; "+results+"%[3]s", domain, from, eol)
+	if !named { // an answer could not name it otherwise
+		fmt.Fprintf(&b, "Message-ID: <%s.SMTPIN_ADDED_MISSING@mx.google.com>%s", newID(), eol)
+	}
 	b.Write(raw)
 	return b.Bytes()
 }

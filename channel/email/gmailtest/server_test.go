@@ -238,6 +238,24 @@ func TestThreads(t *testing.T) {
 	require.Equal(t, one.ThreadID, v.arrive("", question("Re: Boards", "six", "In-Reply-To: <"+ours+">\r\n")).ThreadID, "an answer to our answer")
 }
 
+// Gmail names a mail that came without a Message-ID, so that it can be answered in
+// its thread.
+func TestAMailWithoutMessageIDGetsOne(t *testing.T) {
+	v := newVendor(t, nil)
+	at := v.arrive("", "From: Ada <"+customer+">\r\nTo: "+mailbox+"\r\nSubject: Boards\r\n\r\nHow?\r\n")
+	m, err := v.users.Messages.Get("me", at.ID).Do()
+	require.NoError(t, err)
+	ids := header(m, "Message-ID")
+	require.Len(t, ids, 1)
+	require.Regexp(t, `^<\S+\.SMTPIN_ADDED_MISSING@mx\.google\.com>$`, ids[0])
+	sent, err := v.users.Messages.Send("me", &gmail.Message{Raw: encoded(reply(customer, "Re: Boards", strings.Trim(ids[0], "<>"))).Raw, ThreadId: at.ThreadID}).Do()
+	require.NoError(t, err)
+	require.Equal(t, at.ThreadID, sent.ThreadId)
+	named, err := v.users.Messages.Get("me", v.arrive("", question("Boards", "own")).ID).Do()
+	require.NoError(t, err)
+	require.Equal(t, []string{"<own@customer.test>"}, header(named, "Message-ID"))
+}
+
 func TestHistory(t *testing.T) {
 	v := newVendor(t, nil)
 	p, err := v.users.GetProfile("me").Do()
