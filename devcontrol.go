@@ -218,7 +218,7 @@ func readDevJSON(dir string) (devJSON, error) {
 	path := filepath.Join(dir, "dev.json")
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return j, fmt.Errorf("%w; is ./fte dev running here?", err)
+		return j, fmt.Errorf("%w: no fte dev runs there", err)
 	}
 	if err := json.Unmarshal(b, &j); err != nil {
 		return j, fmt.Errorf("read %s: %w", path, err)

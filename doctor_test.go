@@ -160,5 +160,5 @@ func TestDoctorOfAFteDev(t *testing.T) {
 func TestDoctorWithoutARunningSystem(t *testing.T) {
 	code, _, errs := fte(t, "doctor", "-dir", t.TempDir())
 	require.Equal(t, 1, code)
-	require.Contains(t, errs, "is ./fte dev running here?")
+	require.Contains(t, errs, "no fte dev runs there")
 }

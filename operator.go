@@ -14,6 +14,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -21,6 +22,8 @@ import (
 type operator struct {
 	base, token string
 	http        *http.Client
+	dir         string // of the fte dev that was found
+	supervisor  int    // its process; 0: the system is not an fte dev
 }
 
 // findOperator finds the running system by FTE_API and FTE_TOKEN, else by
@@ -37,7 +40,7 @@ func findOperator(dir string) (*operator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the running system: %w; name its folder with -dir, or set FTE_API and FTE_TOKEN", err)
 	}
-	o.base, o.token = j.HTTP, j.OperatorToken
+	o.base, o.token, o.dir, o.supervisor = j.HTTP, j.OperatorToken, dir, j.SupervisorPID
 	return o, nil
 }
 
@@ -59,6 +62,9 @@ func (o *operator) call(ctx context.Context, method, path string, body, out any)
 	req.Header.Set("Authorization", "Bearer "+o.token)
 	req.Header.Set("Content-Type", "application/json")
 	res, err := o.http.Do(req)
+	if err != nil && o.supervisor != 0 && errors.Is(syscall.Kill(o.supervisor, 0), syscall.ESRCH) {
+		return fmt.Errorf("ask %s: the fte dev of %s does not run any more", o.base, o.dir)
+	}
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", o.base, err)
 	}

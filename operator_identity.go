@@ -70,7 +70,7 @@ func runLink(ctx context.Context, args []string, out io.Writer) error {
 	}
 	var done identified
 	if err := o.command(ctx, "/customers/"+url.PathEscape(id)+"/link", object{"kind": words[1], "value": words[2], "level": level, "reason": reason}, &done); err != nil {
-		return fmt.Errorf("link a %s to customer %s: %w", words[1], id, err)
+		return fmt.Errorf("link the %s to customer %s: %w", words[1], id, err)
 	}
 	done.print(out)
 	return nil

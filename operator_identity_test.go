@@ -61,6 +61,8 @@ func TestLinkByCommand(t *testing.T) {
 	code, _, errs = fte(t, "link", bobID, "phone", "+14155550100", "-level", "3", "-reason", "called us")
 	require.Equal(t, 1, code)
 	require.Contains(t, errs, "merge instead")
+	_, _, errs = fte(t, "link", bobID, "email", "bob@example.org", "-level", "3", "-reason", "called us")
+	require.Contains(t, errs, "link the email to")
 	code, _, errs = fte(t, "link", "eve@example.org", "phone", "+14155550100", "-level", "3", "-reason", "r")
 	require.Equal(t, 1, code)
 	require.Contains(t, errs, "nobody has this address")

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +93,25 @@ func TestWhoNamesTheOwner(t *testing.T) {
 	require.Equal(t, 1, code)
 	require.Empty(t, out)
 	require.Equal(t, 1, strings.Count(errs, "\n"), errs)
+}
+
+// A supervisor that was killed leaves its dev.json behind.
+func TestAnFteDevThatEndedIsSaidToHaveEnded(t *testing.T) {
+	t.Setenv("FTE_API", "")
+	gone := exec.Command("true")
+	require.NoError(t, gone.Run())
+	refused := httptest.NewServer(nil)
+	refused.Close()
+	dir := t.TempDir()
+	for pid, said := range map[int]string{gone.Process.Pid: "the fte dev of " + dir + " does not run any more", os.Getpid(): "connection refused"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "dev.json"), fmt.Appendf(nil, `{"http":%q,"supervisor_pid":%d}`, refused.URL, pid), 0o600))
+		code, _, errs := fte(t, "members", "-dir", dir)
+		require.Equal(t, 1, code)
+		require.Contains(t, errs, said)
+	}
+	code, _, errs := fte(t, "members", "-dir", t.TempDir())
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, "no fte dev runs there; name its folder")
 }
 
 func TestDeadLettersByCommand(t *testing.T) {

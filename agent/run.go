@@ -215,10 +215,9 @@ func (r *run) subject() string {
 }
 
 // escalate is the outcome that hands the turn to a person. What was gathered for
-// the ticket stays.
+// the ticket stays. The commit logs it: before, nobody has to look.
 func (r *run) escalate(reasons ...support.Reason) support.Outcome {
 	text := r.handed(reasons[0])
-	r.log.Error("escalated to a person", zap.String("event_type", "escalated"), zap.String("reason", string(reasons[0])))
 	return support.Outcome{Kind: support.OutcomeEscalate, Text: text, Subject: r.subject(), Units: Units(r.in.Channel, text), Reason: reasons[0], Also: reasons[1:],
 		Urgency: urgency(reasons), Category: r.out.Category, Priority: r.out.Priority, Verify: r.out.Verify}
 }

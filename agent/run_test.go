@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"fte/agent"
 	"fte/support"
@@ -70,6 +72,17 @@ func TestTwoFailedSearchesEscalate(t *testing.T) {
 	require.Equal(t, support.ReasonSearchFailed, out.Reason)
 	require.Contains(t, out.Text, "person")
 	require.Len(t, b.steps, 4)
+}
+
+// The commit of an escalation is what a person should look at: one line, not two.
+func TestAnEscalationIsNotLoggedBeforeItIsCommitted(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	cfg := config(nil)
+	cfg.Log = zap.New(core)
+	out, err := newAgent(t, cfg).Run(t.Context(), ask(support.WhatsApp, "I want to talk to a human"), (&book{}).record)
+	require.NoError(t, err)
+	require.Equal(t, support.OutcomeEscalate, out.Kind)
+	require.Empty(t, logs.All())
 }
 
 func TestRulesComeBeforeTheModel(t *testing.T) {

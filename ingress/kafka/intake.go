@@ -147,7 +147,7 @@ func (in *intake) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.Consu
 	p := newPartition(in, s, claim)
 	in.hold(p)
 	defer in.release(p)
-	in.log.Info("partition taken", zap.Int32("partition", p.number), zap.Int64("offset", claim.InitialOffset()))
+	in.log.Debug("partition taken", zap.Int32("partition", p.number), zap.Int64("offset", claim.InitialOffset()))
 	for {
 		select {
 		case m, ok := <-claim.Messages():
@@ -158,7 +158,7 @@ func (in *intake) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.Consu
 		case <-s.Context().Done():
 		}
 		p.stop()
-		in.log.Info("partition given up", zap.Int32("partition", p.number), zap.Int64("offset", p.mark()))
+		in.log.Debug("partition given up", zap.Int32("partition", p.number), zap.Int64("offset", p.mark()))
 		return nil
 	}
 }

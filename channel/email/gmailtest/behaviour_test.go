@@ -16,6 +16,8 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/api/gmail/v1"
 	"google.golang.org/api/option"
 
@@ -136,6 +138,20 @@ func TestPushesAreRepeated(t *testing.T) {
 	require.Equal(t, 6, h.calls())
 	status, _ := v.post("/_ctl/gmail/inbound?repeat=nothing", "")
 	require.Equal(t, 404, status)
+}
+
+// An edge that is not up yet is tried again; that it was not is nothing to warn of.
+func TestAPushThatMeetsNobodyWarnsTheSecondTime(t *testing.T) {
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	core, logs := observer.New(zap.DebugLevel)
+	v := newVendor(t, func(c *Config) { c.PushURL, c.Log, c.TimeScale = closed.URL, zap.New(core), 0.02 }) // again after 200 ms
+	_, err := v.users.Watch("me", &gmail.WatchRequest{TopicName: "projects/p/topics/t", LabelIds: []string{"INBOX"}}).Do()
+	require.NoError(t, err)
+	failed := func() int { return logs.FilterMessage("push failed").Len() }
+	require.Eventually(t, func() bool { return failed() >= 2 }, 10*time.Second, 5*time.Millisecond)
+	require.Equal(t, zap.DebugLevel, logs.FilterMessage("push failed").All()[0].Level)
+	require.Equal(t, zap.WarnLevel, logs.FilterMessage("push failed").All()[1].Level)
 }
 
 func TestPushKnobs(t *testing.T) {

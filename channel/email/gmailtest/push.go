@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // What Pub/Sub does, GM-03: how long an answer may take, and how long it waits
@@ -149,11 +150,11 @@ func (s *Server) message(history uint64) *push {
 // deliver makes a push, and goes on in the background until it is acknowledged.
 // It returns the status of the first try.
 func (s *Server) deliver(p *push) int {
-	status := s.post(p)
+	status := s.post(p, zap.DebugLevel) // an edge that just starts gets the next try
 	if !slices.Contains(acks, status) {
 		s.work.Go(func() {
 			for wait := leastWait; s.pause(wait); wait = min(2*wait, longestWait) {
-				if s.pusher.now().Drop || slices.Contains(acks, s.post(p)) {
+				if s.pusher.now().Drop || slices.Contains(acks, s.post(p, zap.WarnLevel)) {
 					return
 				}
 			}
@@ -162,8 +163,9 @@ func (s *Server) deliver(p *push) int {
 	return status
 }
 
-// post makes one request, and returns its status: 0 without an answer.
-func (s *Server) post(p *push) int {
+// post makes one request, and returns its status: 0 without an answer, which is
+// logged at a level.
+func (s *Server) post(p *push, level zapcore.Level) int {
 	s.mu.Lock()
 	target := s.cfg.PushURL
 	s.mu.Unlock()
@@ -188,7 +190,7 @@ func (s *Server) post(p *push) int {
 	req.Header.Set("User-Agent", "CloudPubSub-Google")
 	resp, err := s.hooks.Do(req)
 	if err != nil {
-		s.log.Warn("push failed", zap.String("pubsub_id", p.id), zap.Error(err))
+		s.log.Log(level, "push failed", zap.String("pubsub_id", p.id), zap.Error(err))
 		return 0
 	}
 	defer resp.Body.Close()
