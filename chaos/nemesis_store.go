@@ -29,7 +29,7 @@ const (
 	longestOutage = 10 * time.Second
 	lockFor       = 10 * time.Second
 	growFor       = 95 * time.Second
-	learn         = 62 * time.Second // clients read once a minute how many partitions there are
+	learn         = 62 * time.Second // clients read twice a minute how many partitions there are, and the one that leads compares as often
 )
 
 // anyOf draws one.

@@ -28,9 +28,6 @@ func (r *run) hurt(ctx context.Context, plan []Strike) {
 		if !wait(ctx, time.Until(r.began.Add(s.At))) {
 			return
 		}
-		r.mu.Lock()
-		r.struck = s.N
-		r.mu.Unlock()
 		for i, n := range s.Nemeses {
 			weight := int64(1)
 			if n.Alone {
@@ -39,13 +36,20 @@ func (r *run) hurt(ctx context.Context, plan []Strike) {
 			if places.Acquire(ctx, weight) != nil {
 				return
 			}
+			r.mu.Lock()
+			r.struck = s.N
+			r.mu.Unlock()
 			all.Go(func() {
 				defer places.Release(weight)
 				scene := &Scene{Dev: r.dev.As(n.ID, s.N), Dice: rand.New(rand.NewPCG(r.cfg.Seed, uint64(s.N)<<8|uint64(i))), For: s.For, Load: r.load}
 				r.note(n, true)
 				defer r.note(n, false)
 				from := time.Now()
-				if err := n.Strike(ctx, scene); err != nil && ctx.Err() == nil {
+				err := n.Strike(ctx, scene)
+				switch {
+				case ctx.Err() != nil:
+					scene.Note(checker.Fault{Kind: n.Name, From: from, To: time.Now(), Cut: true, Evidence: "the run ended"})
+				case err != nil:
 					r.say("strike %d, %s %s: %v", s.N, n.ID, n.Name, err)
 					scene.Note(checker.Fault{Kind: n.Name, From: from, To: time.Now(), Evidence: err.Error()})
 				}

@@ -308,6 +308,16 @@ func TestAWatchedRunThatShowsNothing(t *testing.T) {
 	}
 }
 
+// A strike that the end of the run interrupted need not have fired.
+func TestAStrikeThatWasCutShort(t *testing.T) {
+	r := watched()
+	r.Faults = append(r.Faults, Fault{Nemesis: "N11", Strike: 2, Kind: "flap", From: at(40), To: at(41)},
+		Fault{Nemesis: "N11", Strike: 2, Kind: "flap", From: at(40), To: at(41), Cut: true})
+	r.Options.MinStrikes = 2
+	v := Judge(r)
+	require.Equal(t, Valid, v.Result, "%v", v)
+}
+
 // A violation says which message, which rows and which faults.
 func TestAViolationCarriesItsEvidence(t *testing.T) {
 	r := watched()

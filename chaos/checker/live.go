@@ -104,7 +104,7 @@ func (j *court) struck() {
 		n       int
 		what    string // where there is no number: each fault by itself
 	}
-	fired := map[strike]bool{}
+	fired, cut := map[strike]bool{}, map[strike]bool{}
 	by := map[string]*Strike{}
 	numbers := map[int]bool{}
 	for _, f := range j.Faults {
@@ -122,6 +122,7 @@ func (j *court) struck() {
 			by[name].Noted++
 			fired[s] = false
 		}
+		cut[s] = cut[s] || f.Cut
 		if f.Fired && f.Evidence != "" && !fired[s] {
 			by[name].Fired++
 			fired[s] = true
@@ -129,7 +130,7 @@ func (j *court) struck() {
 	}
 	for s, ok := range fired {
 		switch {
-		case ok:
+		case ok, cut[s]:
 		case s.what != "":
 			j.unsure("the fault %s never fired", s.what)
 		default:

@@ -240,9 +240,10 @@ type Fault struct {
 	Kind     string    `json:"kind"`              // kill, stop, term, cut, blackhole, postgres, kafka, vendor, …
 	Target   string    `json:"target"`            // a member's or service's name
 	From     time.Time `json:"from"`
-	To       time.Time `json:"to"`       // healed; zero: never
-	Fired    bool      `json:"fired"`    // there is evidence that it happened
-	Evidence string    `json:"evidence"` // pid died, connections reset, …
+	To       time.Time `json:"to"`            // healed; zero: never
+	Fired    bool      `json:"fired"`         // there is evidence that it happened
+	Evidence string    `json:"evidence"`      // pid died, connections reset, …
+	Cut      bool      `json:"cut,omitempty"` // the end of the run interrupted the strike: it need not have fired
 }
 
 // cutting are the kinds of fault that can leave a sender frozen, or cut off from

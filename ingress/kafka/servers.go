@@ -60,7 +60,7 @@ func (s Servers) config() *sarama.Config {
 	}
 	_ = s.secure(c) // check has seen it
 	c.Metadata.AllowAutoTopicCreation = false
-	c.Metadata.RefreshFrequency = time.Minute
+	c.Metadata.RefreshFrequency = 30 * time.Second // a topic that grew is consumed whole within twice that
 	c.Metadata.Retry.Max = 5
 	c.Metadata.Retry.Backoff = 200 * time.Millisecond
 	c.ApiVersionsRequest = true
