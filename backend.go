@@ -331,7 +331,25 @@ func (b *backend) Reply(ctx context.Context, id support.CustomerID, r console.Re
 			r.Person = byOperator
 		}
 	}
-	return b.client.Reply(ctx, id, customer.PersonReply{Person: r.Person, Text: r.Text, Units: b.units(r.Channel, r.Text), Key: r.Key, Channel: r.Channel, Ticket: r.Ticket})
+	said, err := b.client.Reply(ctx, id, customer.PersonReply{Person: r.Person, Text: r.Text, Units: b.units(r.Channel, r.Text), Key: r.Key, Channel: r.Channel, Ticket: r.Ticket})
+	if err == nil && said.LeavesAt.IsZero() { // the key is known: nothing was said now
+		err = b.repeats(ctx, said.Key, r.Text)
+	}
+	return said, err
+}
+
+// repeats tells whether a reply with a known key is that reply again: a key that
+// is used for another text is support.ErrConflict.
+func (b *backend) repeats(ctx context.Context, key, text string) error {
+	id, seq, err := support.ParseKey(key)
+	if err != nil {
+		return err
+	}
+	m, err := b.reads.Message(ctx, id, seq)
+	if err == nil && m.Body != text {
+		err = fmt.Errorf("reply: %w: the Idempotency-Key was used for another text; take a new one", support.ErrConflict)
+	}
+	return err
 }
 
 func (b *backend) channelOf(ctx context.Context, id support.CustomerID, r console.Reply) (support.Channel, error) {

@@ -75,8 +75,9 @@ func (p peersOf) Look(context.Context, string, string) (cluster.Member, int, boo
 // actors answer for customers' actors: with code and text, or as asked. sent is
 // what they were sent last.
 type actors struct {
-	code string
-	sent map[string]json.RawMessage
+	code    string
+	repeats string // the key of what a reply repeats
+	sent    map[string]json.RawMessage
 }
 
 func (a *actors) Request(_ context.Context, _, _ string, msg []byte) ([]byte, error) {
@@ -93,6 +94,9 @@ func (a *actors) Request(_ context.Context, _, _ string, msg []byte) ([]byte, er
 		answer = customer.TakenOver{Mode: support.ModePerson}
 	case a.sent["reply"] != nil:
 		answer = customer.Replied{Key: support.Key(adaID, 9), LeavesAt: time.Now()}
+		if a.repeats != "" {
+			answer = customer.Replied{Key: a.repeats}
+		}
 	}
 	return json.Marshal(object{"answer": answer})
 }
@@ -455,6 +459,22 @@ func TestRepliesAreCountedForTheirChannel(t *testing.T) {
 	require.Equal(t, 404, code)
 	code, _ = reply(t, object{"text": "x", "channel": "pigeon"})
 	require.Equal(t, 400, code)
+}
+
+// A reply's Idempotency-Key belongs to its text.
+func TestARepeatedReply(t *testing.T) {
+	w := newAPIWorld(t)
+	w.actors.repeats = support.Key(w.ada, 3)
+	for text, want := range map[string]int{"So.": http.StatusOK, "Something else.": http.StatusConflict} {
+		raw, err := json.Marshal(object{"text": text})
+		require.NoError(t, err)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/api/v1/customers/"+string(w.ada)+"/reply", bytes.NewReader(raw))
+		r.Header.Set("Authorization", "Bearer "+apiToken)
+		r.Header.Set("Idempotency-Key", uuid.NewString())
+		got := httptest.NewRecorder()
+		w.ServeHTTP(got, r)
+		require.Equal(t, want, got.Code, got.Body.String())
+	}
 }
 
 // What came with a message is seen by operators, and served to be kept: under a

@@ -53,6 +53,22 @@ LIMIT $5`, string(id), at, null(string(customer)), seq, limit+1)
 	}), nil
 }
 
+// Message returns one message of a customer, opened; support.ErrNotFound where
+// there is none.
+func (r *Reads) Message(ctx context.Context, id support.CustomerID, seq int64) (support.Message, error) {
+	found, err := r.customers.readMessages(ctx, `
+SELECT m.customer_id, `+messageMeta+`, m.subject, m.body, m.envelope
+FROM messages m
+WHERE m.customer_id = $1 AND m.seq = $2`, string(id), seq)
+	if err == nil && len(found) == 0 {
+		err = support.ErrNotFound
+	}
+	if err != nil {
+		return support.Message{}, fmt.Errorf("read message %s: %w", support.Key(id, seq), unavailable(err))
+	}
+	return found[0], nil
+}
+
 // Turns returns the turns of a customer and of all that were merged into it,
 // with their steps, opened, newest first.
 func (r *Reads) Turns(ctx context.Context, id support.CustomerID, after string, limit int) (Page[support.Turn], error) {
