@@ -2,6 +2,8 @@ package webform
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -51,9 +53,17 @@ func (f *form) allow(ctx context.Context, bucket string, limit int, window time.
 		return nil
 	}
 	if !ok {
-		return problem{status: http.StatusTooManyRequests, detail: detail + "; please try again later", retry: retry}
+		return problem{status: http.StatusTooManyRequests, detail: detail + "; please try again in " + inWords(retry), retry: retry}
 	}
 	return nil
+}
+
+// inWords tells people how long to wait, in whole minutes.
+func inWords(d time.Duration) string {
+	if n := int(math.Ceil(d.Minutes())); n > 1 {
+		return fmt.Sprintf("%d minutes", n)
+	}
+	return "a minute"
 }
 
 // counted remembers the tickets that were counted lately: at least those of the

@@ -201,6 +201,7 @@ func TestRatesAreLimited(t *testing.T) {
 		a := w.submit(mail(6), map[string]string{"X-Forwarded-For": "192.0.2.99"})
 		require.Equal(t, tooMany, a.status, "what nobody of ours forwarded is not believed")
 		require.Equal(t, "300", a.header.Get("Retry-After"))
+		require.Contains(t, a.body, "try again in 5 minutes")
 		require.Equal(t, shop, a.header.Get("Access-Control-Allow-Origin"))
 		require.Len(t, w.published, 5)
 	})

@@ -58,6 +58,27 @@ type health struct {
 
 func newHealth(c Checks) *health { return &health{checks: c} }
 
+// lookEvery is how often somebody looks when nobody asks, so that since is when a
+// thing changed, at most this much late, and not when it was first asked about.
+const lookEvery = 15 * time.Second
+
+// watch looks until ctx ends.
+func (h *health) watch(ctx context.Context) {
+	if len(h.checks.Channels)+len(h.checks.Dependencies) == 0 {
+		return
+	}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		h.report(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // report runs the checks, or returns the last one while it is fresh.
 func (h *health) report(ctx context.Context) report {
 	h.mu.Lock()

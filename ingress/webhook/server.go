@@ -185,6 +185,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.addr = ln.Addr()
 	close(s.listening)
+	go s.health.watch(ctx)
 	served := make(chan error, 1)
 	go func() { served <- s.app.Listener(ln) }()
 	select {

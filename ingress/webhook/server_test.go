@@ -345,6 +345,12 @@ func TestProbes(t *testing.T) {
 		resp, body := e.answerTo(t, e.request(t, "GET", path, ""))
 		return resp.StatusCode, body
 	}
+	require.Eventually(t, func() bool {
+		e.health.mu.Lock()
+		defer e.health.mu.Unlock()
+		return !e.health.last.AsOf.IsZero()
+	}, 10*time.Second, 5*time.Millisecond, "nobody has to ask for somebody to look")
+	began := time.Now()
 	status, _ := get("/livez")
 	require.Equal(t, 200, status)
 	status, _ = get("/readyz")
@@ -360,6 +366,7 @@ func TestProbes(t *testing.T) {
 	require.Equal(t, Up, first.Status)
 	require.Equal(t, Up, first.Channels["whatsapp"].Status)
 	require.False(t, first.Channels["whatsapp"].Since.IsZero())
+	require.True(t, first.Channels["whatsapp"].Since.Before(began), "since it is so, not since it was asked")
 
 	mu.Lock()
 	kafka, ready = Down, errors.New("no broker")
