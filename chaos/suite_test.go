@@ -131,7 +131,10 @@ func (s *suite) again(t *testing.T) {
 // customers plans a workload with customers of its own.
 func (s *suite) customers(t *testing.T, cfg workload.Config) *workload.Workload {
 	first := s.First()
-	cfg.Sim, cfg.APIs, cfg.SiteKey, cfg.Mailbox = first.Sim, first.APIs, first.SiteKey, first.Mailbox
+	cfg.Sim, cfg.SiteKey, cfg.Mailbox = first.Sim, first.SiteKey, first.Mailbox
+	if cfg.APIs == nil {
+		cfg.APIs = first.APIs
+	}
 	cfg.Run = fmt.Sprintf("%s/%d", t.Name(), len(s.runs)+1)
 	if cfg.Seed == 0 {
 		cfg.Seed = 1

@@ -6,6 +6,7 @@
 package twiliotest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -69,6 +70,7 @@ type Options struct {
 	Early     float64 `json:"early"`     // share of messages whose first callback comes before the API's answer
 	Drop      float64 `json:"drop"`      // share of messages of which no callback comes
 	Read      bool    `json:"read"`      // recipients read what they get
+	Deliver   string  `json:"deliver"`   // takes the place of Config.Deliver, e.g. the URL of a load balancer
 	Window    bool    `json:"window"`    // free text only within 24 h of the recipient's last message, else 63016
 }
 
@@ -250,8 +252,9 @@ func (s *Server) pause(d time.Duration) bool {
 func (s *Server) post(ctx context.Context, client *http.Client, target, token string, form url.Values) (int, error) {
 	target, _, _ = strings.Cut(target, "#")
 	where := target
-	if rest, ok := strings.CutPrefix(target, s.cfg.Public+"/"); ok && s.cfg.Deliver != "" {
-		where = s.cfg.Deliver + "/" + rest
+	deliver := cmp.Or(s.options().Deliver, s.cfg.Deliver)
+	if rest, ok := strings.CutPrefix(target, s.cfg.Public+"/"); ok && deliver != "" {
+		where = deliver + "/" + rest
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, where, strings.NewReader(form.Encode()))
 	if err != nil {

@@ -380,3 +380,18 @@ func TestAKnownMessageSidRepeatsTheMessage(t *testing.T) {
 	_, _, err = v.Inbound(url.Values{"Body": {"from nobody"}})
 	require.Error(t, err)
 }
+
+// What is below the public URL goes where the options say, signed for that URL.
+func TestDeliveredThroughABalancer(t *testing.T) {
+	const public = "https://support.example"
+	balancer := &hook{answer: func(int) int { return http.StatusOK }}
+	web := httptest.NewServer(balancer)
+	defer web.Close()
+	v := newVendor(t, func(c *twiliotest.Config) {
+		c.Public, c.Deliver, c.WebhookURL = public, "http://127.0.0.1:1", public+"/webhooks/whatsapp"
+	})
+	v.SetOptions(twiliotest.Options{Deliver: web.URL})
+	_, got := v.call("POST", "/_ctl/whatsapp/inbound", url.Values{"From": {to}, "Body": {"hi"}})
+	require.EqualValues(t, http.StatusOK, got["webhook_status"])
+	require.Equal(t, twiliotest.Sign(token, public+"/webhooks/whatsapp", balancer.forms[0]), balancer.heads[0].Get("X-Twilio-Signature"))
+}
