@@ -105,6 +105,27 @@ func TestWhatPublishAcknowledgedSurvivesSIGKILLOfTheBroker(t *testing.T) {
 	t.Logf("%d acknowledged over 3 SIGKILLs, %d stored, none missing", len(acked), len(stored))
 }
 
+// The client refuses a partition for ten seconds once its leader could not be asked
+// for three times: what is published after the broker is back must not wait for that.
+func TestPublishWorksAsSoonAsTheBrokerIsBack(t *testing.T) {
+	b := startProcess(t)
+	s := Servers{Brokers: []string{b.addr}}
+	makeTopics(t, s)
+	p := newPublisher(t, s)
+	require.NoError(t, p.Publish(t.Context(), message(1, 0)))
+	b.kill()
+	for n := range 8 { // each finds the broker away
+		require.ErrorIs(t, p.Publish(t.Context(), message(1, 1+n)), support.ErrUnavailable)
+	}
+	b.start()
+	began := time.Now()
+	for n := 9; p.Publish(t.Context(), message(1, n)) != nil; n++ {
+		require.Less(t, time.Since(began), 3*time.Second, "the broker is back")
+		time.Sleep(50 * time.Millisecond) // as customers do
+	}
+	t.Logf("accepted %v after the broker's return", time.Since(began).Round(time.Millisecond))
+}
+
 func TestPublishSaysUnavailableInTimeAndWorksAgainLater(t *testing.T) {
 	b := startProcess(t)
 	s := Servers{Brokers: []string{b.addr}}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"fte/support"
 
 	"github.com/IBM/sarama"
+	"github.com/eapache/go-resiliency/breaker"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 )
@@ -106,15 +108,10 @@ func (p *Publisher) within(ctx context.Context, call func(sarama.SyncProducer) e
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deadline)
 	defer cancel()
-	out, err := p.producer(ctx)
-	if err != nil {
-		<-p.slots
-		return err
-	}
 	done := make(chan error, 1)
 	go func() {
 		defer func() { <-p.slots }()
-		done <- call(out)
+		done <- p.try(ctx, call)
 	}()
 	select {
 	case err = <-done:
@@ -123,13 +120,58 @@ func (p *Publisher) within(ctx context.Context, call func(sarama.SyncProducer) e
 	}
 	var size sarama.ProducerError
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, support.ErrUnavailable):
+		return err
 	case errors.Is(err, sarama.ErrMessageSizeTooLarge), errors.As(err, &size) && errors.Is(size.Err, sarama.ErrMessageSizeTooLarge):
 		return fmt.Errorf("%w: %w", support.ErrTooLarge, err)
 	default:
 		return fmt.Errorf("%w: kafka: %w", support.ErrUnavailable, err)
 	}
+}
+
+// try calls the producer, and once more a new one where the client refuses to try:
+// having failed three times to ask for a partition's leader, it does so for ten
+// seconds, broker or no broker (sarama, async_producer.go, breaker.New).
+func (p *Publisher) try(ctx context.Context, call func(sarama.SyncProducer) error) error {
+	for again := true; ; again = false {
+		out, err := p.producer(ctx)
+		if err != nil {
+			return err
+		}
+		err = call(out)
+		if !refused(err) {
+			return err
+		}
+		p.leave(out)
+		if !again || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// refused tells whether the client did not even try, with one message or one of many.
+func refused(err error) bool {
+	var many sarama.ProducerErrors
+	if errors.As(err, &many) {
+		return slices.ContainsFunc(many, func(e *sarama.ProducerError) bool { return errors.Is(e.Err, breaker.ErrBreakerOpen) })
+	}
+	return errors.Is(err, breaker.ErrBreakerOpen)
+}
+
+// leave closes a producer that refuses to try; the next publication connects anew.
+func (p *Publisher) leave(out sarama.SyncProducer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.out != out {
+		return // somebody else was faster
+	}
+	client := p.client
+	p.client, p.out = nil, nil
+	go func() {
+		if err := errors.Join(out.Close(), client.Close()); err != nil {
+			p.cfg.Log.Debug("the producer before was not closed in good order", zap.Error(err))
+		}
+	}()
 }
 
 // producer returns the one producer, connecting first where there is none. One
