@@ -62,6 +62,7 @@ func runChaosRun(ctx context.Context, args []string, out io.Writer) error {
 	faults := f.String("faults", "", "ids or names of `fte chaos list`, separated by commas; -N40 leaves one out; empty: all")
 	report := f.String("report", "", "folder for the report; of several runs, for their folders (default report/SEED)")
 	rate := f.Float64("rate", 0, "messages a second (default 4)")
+	dir := f.String("dir", "", "folder of a fte dev that runs and has seen no message yet, to be hurt instead of a system of the tester's own")
 	binary := f.String("binary", "", "the program under test; empty: built from the source with -tags failpoint")
 	tags := f.String("tags", "", "further build tags of the program under test, e.g. chaosbug_noversion")
 	if err := parse(f, args, 0); err != nil {
@@ -73,12 +74,15 @@ func runChaosRun(ctx context.Context, args []string, out io.Writer) error {
 	if *duration <= 0 || *rate < 0 || *rate > 200 || *runs < 1 {
 		return fmt.Errorf("%w: -duration %v, -rate %v, -runs %d: out of range", errUsage, *duration, *rate, *runs)
 	}
+	if *dir != "" && (*runs > 1 || *binary != "" || *tags != "" || *profile != chaos.ProfileFaults) {
+		return fmt.Errorf("%w: -dir names a system that runs: neither -runs, -profile, -binary nor -tags go with it", errUsage)
+	}
 	words := func(text string) []string { return strings.FieldsFunc(text, func(r rune) bool { return r == ',' }) }
-	cfg := chaos.Config{Binary: *binary, Tags: words(*tags), Seed: *seed, Duration: *duration, Profile: *profile, Faults: words(*faults), Rate: *rate, Progress: os.Stderr}
+	cfg := chaos.Config{Binary: *binary, Tags: words(*tags), Seed: *seed, Duration: *duration, Profile: *profile, Faults: words(*faults), Rate: *rate, Attach: *dir, Progress: os.Stderr}
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64N(1_000_000) + 1
 	}
-	if cfg.Binary == "" {
+	if cfg.Binary == "" && cfg.Attach == "" {
 		cfg.Tags = append(cfg.Tags, "failpoint")
 		dir, err := os.MkdirTemp("", "fte-chaos-bin-")
 		if err != nil {
@@ -110,7 +114,7 @@ func runChaosRun(ctx context.Context, args []string, out io.Writer) error {
 		sum.add(v)
 		cfg.Seed++
 	}
-	return sum.say(out, cfg.Faults, cfg.Tags)
+	return sum.say(out, cfg.Faults, cfg.Has())
 }
 
 // tally sums over runs what one alone is too short for.
@@ -134,8 +138,8 @@ func (t *tally) add(v checker.Verdict) {
 
 // say prints the sum: violated when a run was, inconclusive when one was or when a
 // fault of the list never fired.
-func (t *tally) say(out io.Writer, faults, tags []string) error {
-	drawn, err := chaos.Select(faults, tags)
+func (t *tally) say(out io.Writer, faults, have []string) error {
+	drawn, err := chaos.Select(faults, have)
 	if err != nil {
 		return err
 	}

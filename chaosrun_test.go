@@ -33,13 +33,16 @@ func TestChaosCheckExitCodes(t *testing.T) {
 }
 
 func TestChaosWrongUse(t *testing.T) {
-	for _, args := range [][]string{{"chaos"}, {"chaos", "prove"}, {"chaos", "check"}, {"chaos", "run", "-target", "k8s"}, {"chaos", "run", "-duration", "-1s"}, {"chaos", "run", "-no-such-flag"}} {
+	for _, args := range [][]string{{"chaos"}, {"chaos", "prove"}, {"chaos", "check"}, {"chaos", "run", "-target", "k8s"}, {"chaos", "run", "-duration", "-1s"}, {"chaos", "run", "-no-such-flag"},
+		{"chaos", "run", "-dir", ".fte", "-runs", "2"}} {
 		var out, errs bytes.Buffer
 		require.Equal(t, 2, run(t.Context(), args, &out, &errs), "%v: %s", args, errs.String())
 	}
 	var out, errs bytes.Buffer
 	require.Equal(t, 1, run(t.Context(), []string{"chaos", "run", "-faults", "N99"}, &out, &errs))
 	require.Contains(t, errs.String(), `no "N99"`)
+	require.Equal(t, 1, run(t.Context(), []string{"chaos", "run", "-dir", t.TempDir()}, &out, &errs))
+	require.Contains(t, errs.String(), "attach to fte dev")
 	require.Equal(t, 1, run(t.Context(), []string{"chaos", "check", t.TempDir()}, &out, &errs))
 }
 

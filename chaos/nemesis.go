@@ -21,12 +21,16 @@ type Nemesis struct {
 	Takes time.Duration
 	// Alone says that no other fault may be on meanwhile.
 	Alone bool
-	// Tags are build tags without which it cannot strike, e.g. failpoint.
-	Tags []string
+	// Needs is what it cannot strike without: build tags, e.g. failpoint, and Own.
+	Needs []string
 	// Strike hurts the system, notes what it did with its evidence, and heals it
 	// before it returns, also when ctx has ended.
 	Strike func(ctx context.Context, s *Scene) error
 }
+
+// Own is what a nemesis needs that hurts only a system which the tester started: by
+// its proxy, its clocks or its supervisor.
+const Own = "a system of the tester's own"
 
 // Scene is what a strike works with.
 type Scene struct {

@@ -11,15 +11,15 @@ import (
 )
 
 var networkNemeses = []Nemesis{
-	{ID: "N4", Name: "pause-at-commit", What: "a worker stands still between a commit that it sent and its result", Takes: 8 * time.Second, Strike: pauseAtCommit},
-	{ID: "N7", Name: "cut-peers", What: "a worker is cut off from all members or from one, both ways", Strike: cutPeers},
-	{ID: "N8", Name: "cut-postgres", What: "a member is cut off from Postgres, or all are", Strike: cutFrom(harness.ToPostgres)},
-	{ID: "N9", Name: "cut-kafka", What: "a member is cut off from Kafka, or all are", Strike: cutFrom(harness.ToKafka)},
-	{ID: "N10", Name: "asymmetric", What: "a worker reaches Postgres and no member, or members and no Postgres, or is not heard by those it hears", Strike: asymmetric},
-	{ID: "N11", Name: "flap", What: "a way is cut and healed every 200 ms", Strike: flap},
-	{ID: "N12", Name: "slow-and-lossy", What: "what is sent is 50 to 500 ms late, or one packet of twenty is lost", Strike: slowAndLossy},
-	{ID: "N13", Name: "half-open", What: "what a member sends or is sent vanishes, and nobody is told", Strike: halfOpen},
-	{ID: "N14", Name: "commit-reply-lost", What: "commits reach Postgres and their results nobody", Strike: loseReplies},
+	{ID: "N4", Name: "pause-at-commit", What: "a worker stands still between a commit that it sent and its result", Needs: []string{Own}, Takes: 8 * time.Second, Strike: pauseAtCommit},
+	{ID: "N7", Name: "cut-peers", What: "a worker is cut off from all members or from one, both ways", Needs: []string{Own}, Strike: cutPeers},
+	{ID: "N8", Name: "cut-postgres", What: "a member is cut off from Postgres, or all are", Needs: []string{Own}, Strike: cutFrom(harness.ToPostgres)},
+	{ID: "N9", Name: "cut-kafka", What: "a member is cut off from Kafka, or all are", Needs: []string{Own}, Strike: cutFrom(harness.ToKafka)},
+	{ID: "N10", Name: "asymmetric", What: "a worker reaches Postgres and no member, or members and no Postgres, or is not heard by those it hears", Needs: []string{Own}, Strike: asymmetric},
+	{ID: "N11", Name: "flap", What: "a way is cut and healed every 200 ms", Needs: []string{Own}, Strike: flap},
+	{ID: "N12", Name: "slow-and-lossy", What: "what is sent is 50 to 500 ms late, or one packet of twenty is lost", Needs: []string{Own}, Strike: slowAndLossy},
+	{ID: "N13", Name: "half-open", What: "what a member sends or is sent vanishes, and nobody is told", Needs: []string{Own}, Strike: halfOpen},
+	{ID: "N14", Name: "commit-reply-lost", What: "commits reach Postgres and their results nobody", Needs: []string{Own}, Strike: loseReplies},
 }
 
 // The lengths of faults of the network.

@@ -15,7 +15,7 @@ import (
 )
 
 var poisonNemeses = []Nemesis{
-	{ID: "N35", Name: "panic", What: "a message panics its turn, each time, until it is quarantined", Tags: []string{"failpoint"}, Takes: panicFor, Strike: panics},
+	{ID: "N35", Name: "panic", What: "a message panics its turn, each time, until it is quarantined", Needs: []string{"failpoint"}, Takes: panicFor, Strike: panics},
 	{ID: "N36", Name: "deadline", What: "the model never answers what one message asks", Takes: hangFor, Strike: hangs},
 	{ID: "N37", Name: "hot-key", What: "one customer writes a thousand times as fast as others", Strike: hotKey},
 	{ID: "N38", Name: "megabyte", What: "a megabyte comes over each channel", Takes: heavyFor, Strike: megabyte},

@@ -20,13 +20,13 @@ var processNemeses = []Nemesis{
 	{ID: "N3", Name: "zombie", What: "SIGSTOP to a member for 30 s: its customers are somebody else's when it wakes", Takes: 30 * time.Second, Strike: pausing(30 * time.Second)},
 	{ID: "N3", Name: "long-zombie", What: "SIGSTOP to a member for 90 s", Takes: 90 * time.Second, Strike: pausing(90 * time.Second)},
 	{ID: "N5", Name: "starve", What: "a member has 5 % of a processor", Strike: starve},
-	{ID: "N6", Name: "failpoint", What: "a member dies between two durable things", Tags: []string{"failpoint"}, Strike: die},
+	{ID: "N6", Name: "failpoint", What: "a member dies between two durable things", Needs: []string{"failpoint"}, Strike: die},
 	{ID: "N27", Name: "scale", What: "seven workers join, all but one leave, two come back", Takes: manyFor, Strike: scale},
 	{ID: "N29", Name: "double-start", What: "a worker is started a second time under its name", Strike: twin},
 	{ID: "N30", Name: "kill-all", What: "SIGKILL to all members at once", Strike: killAll},
-	{ID: "N30", Name: "cold-restart", What: "everything is stopped and started again", Takes: 20 * time.Second, Alone: true, Strike: restart},
+	{ID: "N30", Name: "cold-restart", What: "everything is stopped and started again", Needs: []string{Own}, Takes: 20 * time.Second, Alone: true, Strike: restart},
 	{ID: "N39", Name: "declare-dead", What: "an operator declares a healthy worker dead", Strike: declare},
-	{ID: "N40", Name: "kill-supervisor", What: "SIGKILL to the supervisor, with which everything ends", Takes: 20 * time.Second, Alone: true, Strike: decapitate},
+	{ID: "N40", Name: "kill-supervisor", What: "SIGKILL to the supervisor, with which everything ends", Needs: []string{Own}, Takes: 20 * time.Second, Alone: true, Strike: decapitate},
 }
 
 // backWithin is how long a member that was ended may take to be active again, with

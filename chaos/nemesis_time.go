@@ -10,8 +10,8 @@ import (
 )
 
 var timeNemeses = []Nemesis{
-	{ID: "N25", Name: "clock-skew", What: "every member's wall clock is off by up to 5 minutes", Strike: skew},
-	{ID: "N26", Name: "clock-back", What: "a member's wall clock jumps back in the middle of a lease, and again", Strike: jumpBack},
+	{ID: "N25", Name: "clock-skew", What: "every member's wall clock is off by up to 5 minutes", Needs: []string{Own}, Strike: skew},
+	{ID: "N26", Name: "clock-back", What: "a member's wall clock jumps back in the middle of a lease, and again", Needs: []string{Own}, Strike: jumpBack},
 }
 
 // mostSkew is how far a wall clock is off at most.

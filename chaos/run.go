@@ -23,6 +23,7 @@ type Config struct {
 	Binary   string        // the program under test; built from the module's source when empty
 	Tags     []string      // of that build
 	Dir      string        // state of the system; a temporary folder when empty
+	Attach   string        // folder of a `fte dev` that runs and has seen no message yet, to be used instead of one of our own
 	Report   string        // where the report goes; none when empty
 	Seed     uint64        // of workload and schedule
 	Duration time.Duration // of the workload and its faults; required
@@ -54,8 +55,11 @@ func Run(ctx context.Context, cfg Config) (v checker.Verdict, err error) {
 		cfg.Progress = io.Discard
 	}
 	r := &run{cfg: cfg}
-	if r.nemeses, err = Select(cfg.Faults, cfg.Tags); err != nil {
+	if r.nemeses, err = Select(cfg.Faults, cfg.Has()); err != nil {
 		return v, err
+	}
+	if cfg.Attach != "" {
+		return r.do(ctx)
 	}
 	if r.cfg.Dir == "" {
 		if r.cfg.Dir, err = os.MkdirTemp("", "fte-chaos-"); err != nil {
@@ -70,6 +74,14 @@ func Run(ctx context.Context, cfg Config) (v checker.Verdict, err error) {
 		}
 	}
 	return r.do(ctx)
+}
+
+// Has is what nemeses may need and find.
+func (c Config) Has() []string {
+	if c.Attach != "" {
+		return nil
+	}
+	return append(slices.Clone(c.Tags), Own)
 }
 
 // run is one run under way.
@@ -97,10 +109,7 @@ type run struct {
 const settle = 3 * time.Minute
 
 func (r *run) do(ctx context.Context) (v checker.Verdict, err error) {
-	r.say("starting 3 workers and 3 API processes")
-	r.dev, err = harness.Start(ctx, harness.Config{Binary: r.cfg.Binary, Dir: filepath.Join(r.cfg.Dir, "state"), Workers: 3, APIs: 3, Model: "sim", Proxy: true,
-		Clocks: true, Failpoints: slices.Contains(r.cfg.Tags, "failpoint"), Env: []string{fmt.Sprint("FTE_TIME_SCALE=", r.scale()), "GMAIL_UNITS_PER_MINUTE=100000"}})
-	if err != nil {
+	if r.dev, err = r.system(ctx); err != nil {
 		return v, err
 	}
 	defer r.dev.Stop()
@@ -145,6 +154,23 @@ func (r *run) do(ctx context.Context) (v checker.Verdict, err error) {
 		err = errors.Join(r.dev.Report(r.cfg.Report, judged, v), WriteReport(r.cfg.Report, judged, v))
 	}
 	return v, err
+}
+
+// system is the one under test: ours, or the one that runs.
+func (r *run) system(ctx context.Context) (*harness.Dev, error) {
+	if r.cfg.Attach == "" {
+		r.say("starting 3 workers and 3 API processes")
+		return harness.Start(ctx, harness.Config{Binary: r.cfg.Binary, Dir: filepath.Join(r.cfg.Dir, "state"), Workers: 3, APIs: 3, Model: "sim", Proxy: true,
+			Clocks: true, Failpoints: slices.Contains(r.cfg.Tags, "failpoint"), Env: []string{fmt.Sprint("FTE_TIME_SCALE=", r.scale()), "GMAIL_UNITS_PER_MINUTE=100000"}})
+	}
+	dev, err := harness.Attach(r.cfg.Attach)
+	if err != nil {
+		return nil, err
+	}
+	if err := dev.Fresh(ctx); err != nil {
+		return nil, fmt.Errorf("use the system in %s: %w; start one with FTE_RATE_LIMITS=off ./fte dev -workers 3 -apis 3 -model sim -reset", r.cfg.Attach, err)
+	}
+	return dev, nil
 }
 
 // loops runs each until ctx ends or the returned function is called, which waits

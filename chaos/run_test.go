@@ -15,8 +15,15 @@ import (
 	"fte/chaos/harness"
 )
 
-// seeds are runs that each commit must survive; FTE_LONG=1 adds a random one.
-var seeds = []uint64{1}
+// fixed are runs that each commit must survive: one with all faults, and one with
+// those under which the tester found something (docs/testing.md).
+var fixed = []Config{
+	{Seed: 1, Duration: 40 * time.Second},
+	{Seed: 7, Duration: 40 * time.Second, Faults: []string{"pause", "N1", "N4", "N14", "N21", "N29"}},
+}
+
+// drawn is one that nobody has seen before.
+func drawn() Config { return Config{Seed: rand.Uint64N(1_000_000) + 1, Duration: 30 * time.Second} }
 
 // TestRun hurts a whole system as seeds say: single faults and pairs.
 func TestRun(t *testing.T) {
@@ -27,21 +34,17 @@ func TestRun(t *testing.T) {
 	tags := []string{"failpoint"}
 	bin, err := harness.Build(t.Context(), t.TempDir(), tags...)
 	require.NoError(t, err)
-	drawn := seeds
-	if os.Getenv("FTE_LONG") == "1" {
-		drawn = append(slices.Clone(seeds), rand.Uint64N(1_000_000)+1)
-	}
-	for i, seed := range drawn {
-		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			dir := filepath.Join(reports(), t.Name())
-			require.NoError(t, os.RemoveAll(dir))
-			v, err := Run(t.Context(), Config{Binary: bin, Tags: tags, Seed: seed, Duration: 45 * time.Second, Report: dir, Progress: t.Output()})
+	for i, cfg := range append(slices.Clone(fixed), drawn()) {
+		t.Run(strconv.FormatUint(cfg.Seed, 10), func(t *testing.T) {
+			cfg.Binary, cfg.Tags, cfg.Progress, cfg.Report = bin, tags, t.Output(), filepath.Join(reports(), t.Name())
+			require.NoError(t, os.RemoveAll(cfg.Report))
+			v, err := Run(t.Context(), cfg)
 			require.NoError(t, err)
-			t.Logf("%v", v)
-			if i < len(seeds) {
-				require.Equal(t, checker.Valid, v.Result, "report in %s", dir)
-			} // what a random seed draws may show too little in so short a time
-			require.NotEqual(t, checker.Violated, v.Result, "report in %s", dir)
+			t.Logf("seed %d: %v", cfg.Seed, v)
+			if i < len(fixed) {
+				require.Equal(t, checker.Valid, v.Result, "report in %s", cfg.Report)
+			} // what is drawn may show too little in so short a time
+			require.NotEqual(t, checker.Violated, v.Result, "seed %d, report in %s", cfg.Seed, cfg.Report)
 		})
 	}
 }

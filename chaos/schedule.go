@@ -80,9 +80,9 @@ func Plan(seed uint64, duration time.Duration, from []Nemesis) []Strike {
 
 // Select finds nemeses by their ids, names, or all of them for an empty list; a
 // leading "-" takes one out.
-func Select(words []string, tags []string) ([]Nemesis, error) {
+func Select(words []string, have []string) ([]Nemesis, error) {
 	all := slices.DeleteFunc(Nemeses(), func(n Nemesis) bool {
-		return slices.ContainsFunc(n.Tags, func(t string) bool { return !slices.Contains(tags, t) })
+		return slices.ContainsFunc(n.Needs, func(what string) bool { return !slices.Contains(have, what) })
 	})
 	chosen := []Nemesis{}
 	if !slices.ContainsFunc(words, func(w string) bool { return !strings.HasPrefix(w, "-") }) {
@@ -92,7 +92,7 @@ func Select(words []string, tags []string) ([]Nemesis, error) {
 		name, out := strings.CutPrefix(word, "-")
 		is := func(n Nemesis) bool { return strings.EqualFold(n.ID, name) || n.Name == name }
 		if !slices.ContainsFunc(all, is) {
-			return nil, fmt.Errorf("choose faults: there is no %q in this build; there are %s", name, listed(all))
+			return nil, fmt.Errorf("choose faults: there is no %q for this build and system; there are %s", name, listed(all))
 		}
 		if out {
 			chosen = slices.DeleteFunc(chosen, is)

@@ -67,7 +67,12 @@ func TestWhatTakesTooLongIsLeftOut(t *testing.T) {
 func TestFaultsAreChosenByIDAndName(t *testing.T) {
 	_, err := Select([]string{"N99"}, nil)
 	require.ErrorContains(t, err, `no "N99"`)
-	all, err := Select(nil, []string{"failpoint"})
+	all, err := Select(nil, []string{"failpoint", Own})
 	require.NoError(t, err)
 	require.Equal(t, len(Nemeses()), len(all))
+	some, err := Select(nil, nil)
+	require.NoError(t, err)
+	require.Greater(t, len(some), 15, "what can be done to a system that somebody else started")
+	_, err = Select([]string{"N9"}, nil)
+	require.ErrorContains(t, err, `no "N9" for this build and system`)
 }

@@ -139,31 +139,6 @@ func startAndWait(cmd *exec.Cmd, meanwhile func(), ended func(error)) error {
 	return <-started
 }
 
-// Attach is the `fte dev` that runs in dir, started by somebody else. Its
-// processes can be hurt, but for the supervisor; it has no proxy, no clocks and
-// no failpoints, and Stop leaves it running.
-func Attach(dir string) (*Dev, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, fmt.Errorf("attach to fte dev: %w", err)
-	}
-	d := &Dev{system: &system{cfg: Config{Dir: dir}, ended: make(chan struct{})}}
-	if d.first, err = d.Now(); err != nil {
-		return nil, fmt.Errorf("attach to fte dev: %w", err)
-	}
-	if !alive(d.first.SupervisorPID) {
-		return nil, fmt.Errorf("attach to fte dev: its process %d does not run", d.first.SupervisorPID)
-	}
-	if d.cfg.Binary, err = os.Readlink(fmt.Sprintf("/proc/%d/exe", d.first.SupervisorPID)); err != nil {
-		return nil, fmt.Errorf("attach to fte dev: %w", err)
-	}
-	d.sup = &supervisor{pid: d.first.SupervisorPID, gone: make(chan struct{})}
-	return d, nil
-}
-
-// errNotOurs refuses to end what somebody else started.
-var errNotOurs = errors.New("fte dev was started by somebody else")
-
 // Stop ends everything: SIGTERM to the supervisor, and when that does not end it
 // in time, SIGKILL to it and to what it started. It returns how the supervisor
 // ended: nil for exit code 0.
