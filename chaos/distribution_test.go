@@ -150,6 +150,10 @@ func TestRecoveryAfterLongPauses(t *testing.T) {
 	recovered(t, "P14, SIGSTOP 30 s", s.recoveries(t, paused), 8*time.Second)
 }
 
+// minReady is how long a rollout leaves a new member alone before it ends the next
+// one, as minReadySeconds of a Deployment.
+const minReady = 3 * time.Second
+
 // P13: every member is replaced, one after the other, while customers write:
 // nothing is refused, and neither taking messages in nor answering them takes half
 // a second longer for 99 of 100.
@@ -178,6 +182,7 @@ func TestRollingRestart(t *testing.T) {
 				require.NoError(t, s.Retire(ctx, m.Name, ""))
 				_, err = s.WaitActive(ctx, m.Name, m.Generation)
 				require.NoError(t, err)
+				pause(ctx, minReady)
 			}
 		}
 		took = time.Since(from)

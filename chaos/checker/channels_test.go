@@ -58,6 +58,42 @@ func TestAThreadIsKnownToTheTryThatWasAnswered(t *testing.T) {
 	require.Equal(t, Violated, Judge(r).Result)
 }
 
+// A sender who was told nothing mails again: the mail lies in the mailbox twice, and
+// the second one is ignored.
+func TestAMailThatLiesInTheMailboxTwice(t *testing.T) {
+	twice := func() *Run {
+		r := mailed()
+		for i, op := range r.History {
+			if op.Channel == "email" {
+				r.History[i].ExternalID, r.History[i].Redelivery = "box/g2", true
+				op.ExternalID, op.Call, op.Return, op.Outcome = "box/g2", op.Call-5, Never, Unknown
+				r.History = append(r.History, op)
+			}
+		}
+		r.Injected = append(r.Injected, Injection{N: 8, Channel: "email", ExternalID: "box/g1", From: "ann@x.test", At: at(20)},
+			Injection{N: 9, Channel: "email", ExternalID: "box/g2", From: "ann@x.test", At: at(22)})
+		r.Dump.Messages = append(r.Dump.Messages, Message{CustomerID: ann, Seq: 10, Direction: "in", Channel: "email", ExternalID: "box/g2", SentBy: "customer", Disposition: "ignored", Reason: "duplicate",
+			AcceptedAt: at(22), Epoch: 2, Version: 14})
+		r.Dump.Outcomes = append(r.Dump.Outcomes, Outcome{CustomerID: ann, Seq: 10, Outcome: "ignored"})
+		r.Dump.Customers[0].LastSeq, r.Dump.Customers[0].Version = 10, 14
+		return r
+	}
+	v := Judge(twice())
+	require.Equal(t, Valid, v.Result, "%v", v)
+	for name, plant := range map[string]func(r *Run){
+		"it lies there once":           func(r *Run) { r.Injected = r.Injected[:len(r.Injected)-2] },
+		"it is ignored for nothing":    func(r *Run) { r.Dump.Messages[len(r.Dump.Messages)-1].Reason = "auto" },
+		"the first try was told of it": func(r *Run) { r.History[len(r.History)-1].Outcome = OK },
+		"the first one is not stored": func(r *Run) {
+			r.Dump.Messages = slices.DeleteFunc(r.Dump.Messages, func(m Message) bool { return m.ExternalID == "box/g1" })
+		},
+	} {
+		r := twice()
+		plant(r)
+		require.Equal(t, Violated, Judge(r).Result, name)
+	}
+}
+
 func TestEachChannelsViolationIsFound(t *testing.T) {
 	mail := func(r *Run) *Send { return &r.Sent[3] }
 	shown := func(r *Run) *Ticket { return &r.Tickets[0] }

@@ -308,6 +308,22 @@ func TestAWatchedRunThatShowsNothing(t *testing.T) {
 	}
 }
 
+// A strike that found nothing to hurt is told, and costs nothing where the same fault
+// fired otherwise.
+func TestAFewStrikesMayMiss(t *testing.T) {
+	r := watched()
+	for n := range 20 {
+		r.Faults = append(r.Faults, Fault{Nemesis: "N1", Strike: 2 + n, Kind: "kill", From: at(40), To: at(41), Fired: n > 0, Evidence: "process 1 is gone"})
+	}
+	v := Judge(r)
+	require.Equal(t, Valid, v.Result, "%v", v)
+	require.Contains(t, v.Notes, "strike 2, N1, never fired; others of that fault did")
+	for i := range 3 {
+		r.Faults[len(r.Faults)-1-i].Fired = false
+	}
+	require.Equal(t, Inconclusive, Judge(r).Result)
+}
+
 // A strike that the end of the run interrupted need not have fired.
 func TestAStrikeThatWasCutShort(t *testing.T) {
 	r := watched()

@@ -76,6 +76,7 @@ func (j *court) fate(m *Message, o *one) {
 			j.violated("I1", m.CustomerID, m.Seq, "%s %s is still open", m.Channel, m.ExternalID)
 		}
 	case outcome == "quarantined" && j.poisoned(j.latest(m)):
+	case outcome == "ignored" && j.repeated(m, o):
 	case !o.right(outcome):
 		j.violated("I1", m.CustomerID, m.Seq, "%s %s ended %s, which right behaviour does not give it", m.Channel, m.ExternalID, outcome)
 	case outcome == "held":
@@ -83,6 +84,23 @@ func (j *court) fate(m *Message, o *one) {
 			j.violated("I1", m.CustomerID, m.Seq, "%s %s is held while its customer's mode is bot", m.Channel, m.ExternalID).row("customers", "id", c.ID)
 		}
 	}
+}
+
+// repeated tells whether a mail is one that lies in the mailbox a second time: of
+// its first try the sender was told nothing, and tried again. Each such try accounts
+// for one mail.
+func (j *court) repeated(m *Message, o *one) bool {
+	if m.Reason != "duplicate" || o == nil || o.op.Outcome != Unknown {
+		return false
+	}
+	tries := j.untold[o.op.Address]
+	i := slices.IndexFunc(tries, func(in Injection) bool {
+		return len(j.stored[external{in.Channel, in.ExternalID}]) == 1 && !in.At.After(m.AcceptedAt)
+	})
+	if i >= 0 {
+		j.untold[o.op.Address] = slices.Delete(tries, i, i+1)
+	}
+	return i >= 0
 }
 
 // poisoned tells whether right behaviour quarantines a turn: one of its messages

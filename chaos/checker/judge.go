@@ -94,7 +94,8 @@ type court struct {
 	turns     map[turnRef]*Turn
 	holding   map[ref][]*Turn // turns by input
 	byKey     map[string][]int
-	unnamed   map[string]int // forms that may have been accepted without saying their id, by channel
+	unnamed   map[string]int         // forms that may have been accepted without saying their id, by channel
+	untold    map[string][]Injection // mails that lie in the mailbox and whose sender was told nothing, by sender
 	ticketRow map[string]*TicketRow
 	owners    map[string][]Ownership // by customer, in the order of epoch
 	names     map[string]string      // of members, by system id
@@ -112,7 +113,7 @@ func newCase(r *Run) *court {
 	j := &court{Run: r, v: Verdict{Counts: map[string]int{}, Measures: Measures{Channels: []ChannelMeasure{}, Recovery: []Recovery{}, Unowned: []Gap{}, Processes: []Process{}, Strikes: []Strike{}}},
 		customers: map[string]*Customer{}, messages: map[ref]*Message{}, stored: map[external][]*Message{}, injected: map[external]*one{},
 		outcomes: map[ref]*Outcome{}, outbox: map[ref]*Outbox{}, turns: map[turnRef]*Turn{}, holding: map[ref][]*Turn{}, byKey: map[string][]int{}, unnamed: map[string]int{},
-		ticketRow: map[string]*TicketRow{}, owners: map[string][]Ownership{}, names: map[string]string{}, called: map[string]bool{}}
+		ticketRow: map[string]*TicketRow{}, untold: map[string][]Injection{}, owners: map[string][]Ownership{}, names: map[string]string{}, called: map[string]bool{}}
 	d := r.Dump
 	for i := range d.Customers {
 		j.customers[d.Customers[i].ID] = &d.Customers[i]
@@ -211,7 +212,11 @@ func (j *court) index() {
 		if in.Channel == "email" && o != nil && o.accepted == Never && !j.About.Zero.IsZero() {
 			o.accepted = max(o.call, int64(in.At.Sub(j.About.Zero)))
 		}
-		if o == nil && strings.HasPrefix(in.From, "mailer-daemon@") { // the vendor's own
+		switch {
+		case o != nil:
+		case in.Channel == "email" && !strings.HasPrefix(in.From, "mailer-daemon@"):
+			j.untold[in.From] = append(j.untold[in.From], in)
+		case in.Channel == "email": // the vendor's own
 			j.injected[external{in.Channel, in.ExternalID}] = &one{op: Op{Address: in.From, Channel: in.Channel, ExternalID: in.ExternalID, Nature: Robot}, accepted: Never,
 				possible: true, vendor: true, allow: map[string]bool{}}
 		}

@@ -96,8 +96,12 @@ func (j *court) vacuity() {
 	}
 }
 
+// mostMissed: of so many strikes one may have found nothing to hurt, because another
+// one was there before it.
+const mostMissed = 10
+
 // struck says which strikes left no evidence that they happened: a strike may be
-// several faults, one of which suffices.
+// several faults, one of which suffices. Each nemesis has to have fired.
 func (j *court) struck() {
 	type strike struct {
 		nemesis string
@@ -128,14 +132,21 @@ func (j *court) struck() {
 			fired[s] = true
 		}
 	}
+	missed := 0
 	for s, ok := range fired {
 		switch {
 		case ok, cut[s]:
 		case s.what != "":
 			j.unsure("the fault %s never fired", s.what)
-		default:
+		case by[s.nemesis].Fired == 0:
 			j.unsure("strike %d, %s, never fired", s.n, s.nemesis)
+		default:
+			missed++
+			j.note("strike %d, %s, never fired; others of that fault did", s.n, s.nemesis)
 		}
+	}
+	if missed*mostMissed > len(fired) {
+		j.unsure("%d of %d strikes never fired", missed, len(fired))
 	}
 	for _, name := range slices.Sorted(keys(by)) {
 		j.v.Measures.Strikes = append(j.v.Measures.Strikes, *by[name])
