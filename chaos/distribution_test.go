@@ -13,6 +13,7 @@ import (
 	"fte/chaos/checker"
 	"fte/chaos/harness"
 	"fte/chaos/workload"
+	"fte/support"
 )
 
 // struckAt is a member that was hurt, and when.
@@ -168,7 +169,8 @@ func TestRollingRestart(t *testing.T) {
 	defer end()
 	_, err = s.Turn(t.Context(), "whatsapp/options", map[string]any{"deliver": edge})
 	require.NoError(t, err)
-	w := s.customers(t, workload.Config{Customers: 300, Rate: 20, Over: 4 * time.Minute, APIs: []string{edge}})
+	w := s.customers(t, workload.Config{Customers: 300, Channels: support.Channels, Rate: 20, Over: 4 * time.Minute, APIs: []string{edge}})
+	s.zero = w.Zero()
 	var took time.Duration
 	s.during(t, w, func(ctx context.Context) {
 		pause(ctx, time.Minute) // what is normal

@@ -52,6 +52,7 @@ type suite struct {
 	takeovers []checker.Takeover
 	calls     []checker.ModelCall
 	runs      []*workload.Workload
+	zero      time.Time // of the one workload, where the latencies of its calls are asked for
 }
 
 // suites are the running systems by kind.
@@ -176,6 +177,7 @@ func (s *suite) verdict(t *testing.T, within time.Duration, opts checker.Options
 	run, err := s.Gather(t.Context())
 	require.NoError(t, err)
 	run.History, run.Takeovers, run.Calls, run.Options = s.history, s.takeovers, s.calls, opts
+	run.About.Zero = s.zero
 	for _, w := range s.runs {
 		tickets, err := w.Tickets(t.Context())
 		require.NoError(t, err)
