@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,25 +41,41 @@ import (
 // fails as the test says.
 type edgeWorld struct {
 	url    string
-	err    error // of what is behind
-	often  bool  // rates are used up
+	often  bool // rates are used up
 	thread support.Thread
+
+	mu  sync.Mutex // guards err, which the edge's health looks at by itself
+	err error      // of what is behind
 }
 
-func (e *edgeWorld) Publish(context.Context, support.Inbound) error            { return e.err }
-func (e *edgeWorld) Receipt(context.Context, support.Receipt) error            { return e.err }
-func (e *edgeWorld) Put(context.Context, string, string, string, []byte) error { return e.err }
-func (e *edgeWorld) Thread(context.Context, string) (support.Thread, error)    { return e.thread, e.err }
-func (e *edgeWorld) Begin(context.Context, string) error                       { return e.err }
-func (e *edgeWorld) NotMe(context.Context, string) error                       { return e.err }
+func (e *edgeWorld) fail(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.err = err
+}
+
+func (e *edgeWorld) failure() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.err
+}
+
+func (e *edgeWorld) Publish(context.Context, support.Inbound) error            { return e.failure() }
+func (e *edgeWorld) Receipt(context.Context, support.Receipt) error            { return e.failure() }
+func (e *edgeWorld) Put(context.Context, string, string, string, []byte) error { return e.failure() }
+func (e *edgeWorld) Thread(context.Context, string) (support.Thread, error) {
+	return e.thread, e.failure()
+}
+func (e *edgeWorld) Begin(context.Context, string) error { return e.failure() }
+func (e *edgeWorld) NotMe(context.Context, string) error { return e.failure() }
 func (e *edgeWorld) Confirm(context.Context, string, string) (support.Proof, error) {
-	return support.Proof{}, e.err
+	return support.Proof{}, e.failure()
 }
 func (e *edgeWorld) ConfirmToken(context.Context, string) (support.Proof, error) {
-	return support.Proof{}, e.err
+	return support.Proof{}, e.failure()
 }
 func (e *edgeWorld) IssueCode(context.Context, string) (string, time.Time, error) {
-	return "ABCD1234", time.Now().Add(time.Minute), e.err
+	return "ABCD1234", time.Now().Add(time.Minute), e.failure()
 }
 func (e *edgeWorld) Allow(context.Context, string, int, time.Duration) (bool, time.Duration, error) {
 	return !e.often, time.Second, nil
@@ -84,14 +101,14 @@ func newEdgeWorld(t *testing.T) *edgeWorld {
 	description, err := openapi.New()
 	require.NoError(t, err)
 	how := func(context.Context) (webhook.Condition, string) {
-		if e.err != nil {
+		if e.failure() != nil {
 			return webhook.Down, "away"
 		}
 		return webhook.Up, ""
 	}
 	server, err := webhook.New(webhook.Config{Listener: l, WhatsApp: decoder, Publisher: e, Receipts: e, Gatherer: prometheus.NewRegistry(), Log: zap.NewNop(), Drain: time.Second,
 		Health: webhook.Checks{Channels: map[string]webhook.Check{"email": how}, Dependencies: map[string]webhook.Check{"postgres": how}},
-		Ready:  func(context.Context) error { return e.err },
+		Ready:  func(context.Context) error { return e.failure() },
 		Mounts: map[string]webhook.Mount{"/support/submit": {Handler: form, Limit: webform.MaxBody}, "/support/ticket": {Handler: form, Streams: true}, "/openapi.json": {Handler: description},
 			"/support": {Handler: webclient.Form("dev")}, proof.VerifyPath: {Handler: pages}, proof.LinkPath: {Handler: pages}, proof.NotMePath: {Handler: pages}}})
 	require.NoError(t, err)
@@ -215,7 +232,8 @@ func TestThePublicEdgeIsAsDescribed(t *testing.T) {
 }
 
 func (e *edgeWorld) bringAbout(t *testing.T, router routers.Router, path, status string, c call) {
-	e.err, e.often = nil, false
+	e.often = false
+	e.fail(nil)
 	method := c.method
 	twilio, page := strings.HasPrefix(path, "/webhooks"), strings.HasPrefix(path, "/verify") || strings.HasPrefix(path, "/link") || strings.HasPrefix(path, "/not-me")
 	switch status {
@@ -239,14 +257,14 @@ func (e *edgeWorld) bringAbout(t *testing.T, router routers.Router, path, status
 		}
 	case "404":
 		if page {
-			e.err = support.ErrNotFound
+			e.fail(support.ErrNotFound)
 		} else {
 			c.path = strings.Replace(c.path, c.path[len("/support/ticket/"):len("/support/ticket/")+36], uuid.NewString(), 1)
 		}
 	case "405":
 		c.method = http.MethodPatch
 	case "410":
-		e.err = support.ErrStale
+		e.fail(support.ErrStale)
 	case "413":
 		c.body = strings.Repeat(" ", 70<<10)
 	case "415":
@@ -256,9 +274,10 @@ func (e *edgeWorld) bringAbout(t *testing.T, router routers.Router, path, status
 			c.body = `{"code":"1"}`
 		}
 	case "429":
-		e.often, e.err = true, support.ErrTooMany
+		e.often = true
+		e.fail(support.ErrTooMany)
 	case "503":
-		e.err = support.ErrUnavailable
+		e.fail(support.ErrUnavailable)
 	default:
 		t.Fatalf("nobody knows how to bring %s about", status)
 	}

@@ -192,14 +192,21 @@ func TestRollingRestart(t *testing.T) {
 	s.healthy(t)
 	v := s.verdict(t, time.Minute, checker.Options{MinOK: 1, MinTakeovers: 50}, w)
 	t.Logf("two rounds of six members took %v", took.Round(time.Second))
+	var broken []string
 	for _, c := range v.Measures.Channels {
-		require.Zero(t, c.Tries.N, "errors on %s", c.Channel)
+		if c.Tries.N > 0 {
+			broken = append(broken, fmt.Sprintf("%s: %d errors", c.Channel, c.Tries.N))
+		}
 		for what, p := range map[string]checker.Phases{"accepted": c.Accept, "stored": c.Stored, "answered": c.Answer} {
 			added := p.During.P99 - p.Before.P99
-			t.Logf("P13, %s %s: p50 %v, p99 %v of %d before, p50 %v, p99 %v of %d during, added %v", c.Channel, what,
+			said := fmt.Sprintf("%s %s: p50 %v, p99 %v of %d before, p50 %v, p99 %v of %d during, added %v", c.Channel, what,
 				p.Before.P50, p.Before.P99, p.Before.N, p.During.P50, p.During.P99, p.During.N, added)
+			t.Log("P13,", said)
 			require.GreaterOrEqual(t, p.During.N, 50)
-			require.LessOrEqual(t, added, 500*time.Millisecond, "%s %s", c.Channel, what)
+			if added > 500*time.Millisecond {
+				broken = append(broken, said)
+			}
 		}
 	}
+	require.Empty(t, broken)
 }
