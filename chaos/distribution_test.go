@@ -167,6 +167,7 @@ func TestRollingRestart(t *testing.T) {
 	edge, end, err := s.Balance()
 	require.NoError(t, err)
 	defer end()
+	require.NoError(t, s.Gmail(t.Context(), "quota", map[string]int{"units_per_minute": 0})) // or 38 answers a minute
 	_, err = s.Turn(t.Context(), "whatsapp/options", map[string]any{"deliver": edge})
 	require.NoError(t, err)
 	w := s.customers(t, workload.Config{Customers: 300, Channels: support.Channels, Rate: 20, Over: 4 * time.Minute, APIs: []string{edge}})
