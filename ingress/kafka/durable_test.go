@@ -114,9 +114,17 @@ func TestPublishWorksAsSoonAsTheBrokerIsBack(t *testing.T) {
 	p := newPublisher(t, s)
 	require.NoError(t, p.Publish(t.Context(), message(1, 0)))
 	b.kill()
-	for n := range 8 { // each finds the broker away
-		require.ErrorIs(t, p.Publish(t.Context(), message(1, 1+n)), support.ErrUnavailable)
+	var all sync.WaitGroup
+	for customer := range 16 { // each finds the broker away, and somebody else at it
+		all.Go(func() {
+			for n := range 8 {
+				if err := p.Publish(t.Context(), message(customer, 1+n)); !errors.Is(err, support.ErrUnavailable) {
+					t.Errorf("published to nobody: %v", err)
+				}
+			}
+		})
 	}
+	all.Wait()
 	b.start()
 	began := time.Now()
 	for n := 9; p.Publish(t.Context(), message(1, n)) != nil; n++ {

@@ -38,11 +38,24 @@ type Publisher struct {
 	slots   chan struct{}
 
 	mu      sync.Mutex // guards what follows
-	client  sarama.Client
-	out     sarama.SyncProducer
+	out     *producer
 	dialing chan struct{} // closed when the attempt under way ends; nil without one
 	dialErr error         // of the last attempt
 	closed  bool
+}
+
+// producer is a connection. A call to a closed one would panic: it is closed when
+// nobody takes it any more and every call has ended.
+type producer struct {
+	sarama.SyncProducer
+	client sarama.Client
+	calls  sync.WaitGroup // under way; added to under Publisher.mu while it is the one
+}
+
+// end closes it once every call has ended.
+func (out *producer) end() error {
+	out.calls.Wait()
+	return errors.Join(out.Close(), out.client.Close())
 }
 
 // NewPublisher checks the configuration. It connects to nothing.
@@ -139,6 +152,7 @@ func (p *Publisher) try(ctx context.Context, call func(sarama.SyncProducer) erro
 			return err
 		}
 		err = call(out)
+		out.calls.Done()
 		if !refused(err) {
 			return err
 		}
@@ -159,32 +173,31 @@ func refused(err error) bool {
 }
 
 // leave closes a producer that refuses to try; the next publication connects anew.
-func (p *Publisher) leave(out sarama.SyncProducer) {
+func (p *Publisher) leave(out *producer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.out != out {
 		return // somebody else was faster
 	}
-	client := p.client
-	p.client, p.out = nil, nil
+	p.out = nil
 	go func() {
-		if err := errors.Join(out.Close(), client.Close()); err != nil {
+		if err := out.end(); err != nil {
 			p.cfg.Log.Debug("the producer before was not closed in good order", zap.Error(err))
 		}
 	}()
 }
 
 // producer returns the one producer, connecting first where there is none. One
-// attempt serves all who wait.
-func (p *Publisher) producer(ctx context.Context) (sarama.SyncProducer, error) {
+// attempt serves all who wait. The caller ends its call by calls.Done.
+func (p *Publisher) producer(ctx context.Context) (*producer, error) {
 	p.mu.Lock()
 	if p.out != nil || p.closed {
-		out := p.out
-		p.mu.Unlock()
-		if out == nil {
+		defer p.mu.Unlock()
+		if p.out == nil {
 			return nil, fmt.Errorf("%w: the publisher is closed", support.ErrUnavailable)
 		}
-		return out, nil
+		p.out.calls.Add(1)
+		return p.out, nil
 	}
 	if p.dialing == nil {
 		p.dialing = make(chan struct{})
@@ -202,28 +215,28 @@ func (p *Publisher) producer(ctx context.Context) (sarama.SyncProducer, error) {
 	if p.out == nil {
 		return nil, fmt.Errorf("%w: connect to Kafka: %w", support.ErrUnavailable, p.dialErr)
 	}
+	p.out.calls.Add(1)
 	return p.out, nil
 }
 
 func (p *Publisher) connect(done chan struct{}) {
-	client, out, err := p.dial()
+	out, err := p.dial()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer close(done)
 	p.dialing = nil
 	if p.closed && err == nil {
-		_ = out.Close()
-		_ = client.Close()
+		_ = out.end()
 		err = errors.New("the publisher is closed")
 	}
 	if err != nil {
 		p.dialErr = err
 		return
 	}
-	p.client, p.out = client, out
+	p.out = out
 }
 
-func (p *Publisher) dial() (sarama.Client, sarama.SyncProducer, error) {
+func (p *Publisher) dial() (*producer, error) {
 	c := p.cfg.Servers.config()
 	c.Net.ReadTimeout = 2 * time.Second
 	c.Net.MaxOpenRequests = 1 // what idempotence asks for in this client
@@ -238,14 +251,14 @@ func (p *Publisher) dial() (sarama.Client, sarama.SyncProducer, error) {
 	c.Metadata.Retry.Max = 2
 	client, err := sarama.NewClient(p.cfg.Servers.Brokers, c)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	out, err := sarama.NewSyncProducerFromClient(client)
 	if err != nil {
 		_ = client.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return client, out, nil
+	return &producer{SyncProducer: out, client: client}, nil
 }
 
 // Ready asks a broker whether the topics of intake are there, and returns nil
@@ -253,17 +266,15 @@ func (p *Publisher) dial() (sarama.Client, sarama.SyncProducer, error) {
 func (p *Publisher) Ready(ctx context.Context, channels ...support.Channel) error {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deadline)
 	defer cancel()
-	if _, err := p.producer(ctx); err != nil {
+	out, err := p.producer(ctx)
+	if err != nil {
 		return err
 	}
-	p.mu.Lock()
-	client := p.client
-	p.mu.Unlock()
-	if client == nil {
-		return fmt.Errorf("%w: the publisher is closed", support.ErrUnavailable)
-	}
 	done := make(chan error, 1)
-	go func() { done <- leaders(client, channels) }()
+	go func() {
+		defer out.calls.Done()
+		done <- leaders(out.client, channels)
+	}()
 	select {
 	case err := <-done:
 		return err
@@ -286,11 +297,11 @@ func leaders(client sarama.Client, channels []support.Channel) error {
 // Close waits for what is being published and disconnects.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
-	client, out := p.client, p.out
-	p.client, p.out, p.closed = nil, nil, true
+	out := p.out
+	p.out, p.closed = nil, true
 	p.mu.Unlock()
 	if out == nil {
 		return nil
 	}
-	return errors.Join(out.Close(), client.Close())
+	return out.end()
 }
